@@ -1,0 +1,72 @@
+package tid
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// ParseIP reads a numeric IP address with an optional scope. An IPv4-mapped
+// IPv6 address counts as the IPv4 address; a scope on IPv4 is dropped, as is an empty one.
+func ParseIP(s string) (netip.Addr, error) {
+	text, zone, _ := strings.Cut(s, "%")
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%q is not a numeric IP address", s)
+	}
+	a = a.Unmap()
+	if a.Is6() && zone != "" {
+		a = a.WithZone(zone)
+	}
+	return a, nil
+}
+
+// CanonicalIP gives the one spelling of a numeric IP address that stas uses
+// towards the kernel, which compares addresses as text when it looks for
+// duplicates (drivers/nvme/host/fabrics.c, nvmf_ip_options_match).
+func CanonicalIP(s string) (string, error) {
+	a, err := ParseIP(s)
+	if err != nil {
+		return "", err
+	}
+	return a.String(), nil
+}
+
+// SameIP says whether a and b are the same IP address in any spelling; scopes
+// are ignored, an IPv4-mapped address equals the IPv4 one, and what is not a numeric
+// address is compared byte for byte.
+func SameIP(a, b string) bool {
+	x, errX := ParseIP(a)
+	y, errY := ParseIP(b)
+	if errX != nil || errY != nil {
+		return a == b
+	}
+	return x.WithZone("") == y.WithZone("")
+}
+
+// Zone gives the scope of an IPv6 address, empty where there is none.
+func Zone(s string) string {
+	_, zone, _ := strings.Cut(s, "%")
+	return zone
+}
+
+// canonicalFC checks nn-0x<1..16 hex>:pn-0x<1..16 hex> and gives it with lower-case,
+// 16-digit names, the only form that the kernel takes (drivers/nvme/host/fc.c, nvme_fc_parse_traddr).
+// Discovery log pages may separate the names by a comma.
+func canonicalFC(s string) (string, error) {
+	nn, pn, ok := strings.Cut(strings.Replace(strings.ToLower(s), ",", ":", 1), ":")
+	node, okN := worldWideName(nn, "nn-0x")
+	port, okP := worldWideName(pn, "pn-0x")
+	if !ok || !okN || !okP {
+		return "", fmt.Errorf("%q is not an FC address of the form nn-0x<16 hex digits>:pn-0x<16 hex digits>", s)
+	}
+	return "nn-0x" + node + ":pn-0x" + port, nil
+}
+
+func worldWideName(s, prefix string) (string, bool) {
+	hex, ok := strings.CutPrefix(s, prefix)
+	if !ok || hex == "" || len(hex) > 16 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return "", false
+	}
+	return strings.Repeat("0", 16-len(hex)) + hex, true
+}
