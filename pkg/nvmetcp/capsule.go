@@ -1,0 +1,58 @@
+package nvmetcp
+
+// SQE is a submission queue entry (Base 3.3.3.1, fabrics form).
+type SQE [64]byte
+
+// CQE is a completion queue entry (Base 3.3.3.2, fabrics form).
+type CQE [16]byte
+
+// SGL descriptor types as Linux sends them (TCP 3.3.2.1; drivers/nvme/host/tcp.c).
+const (
+	sglInCapsule = 0x01 // data block, offset address
+	sglTransport = 0x5a // transport data block: read data, or write data by R2T
+	flagsSGL     = 0x40 // PSDT: SGLs are used
+)
+
+// Opcode is byte 0 of the command.
+func (s *SQE) Opcode() uint8     { return s[0] }
+func (s *SQE) CID() uint16       { return le.Uint16(s[2:]) }
+func (s *SQE) SetCID(cid uint16) { le.PutUint16(s[2:], cid) }
+func (s *SQE) NSID() uint32      { return le.Uint32(s[4:]) }
+
+// FabricsType is the command type of a fabrics command (opcode 7Fh, Base 6.1).
+func (s *SQE) FabricsType() uint8 { return s[4] }
+
+// Dword gives command dword n, 0 to 15.
+func (s *SQE) Dword(n int) uint32       { return le.Uint32(s[4*n:]) }
+func (s *SQE) SetDword(n int, v uint32) { le.PutUint32(s[4*n:], v) }
+
+// DataLen is the length of the data of the command in bytes.
+func (s *SQE) DataLen() uint32 { return le.Uint32(s[32:]) }
+
+// InCapsule says that the command's data is in its capsule.
+func (s *SQE) InCapsule() bool { return s[39] == sglInCapsule }
+
+func (s *SQE) setSGL(kind uint8, length uint32) {
+	s[1] = flagsSGL
+	clear(s[24:40])
+	le.PutUint32(s[32:], length)
+	s[39] = kind
+}
+
+// NewCQE makes a completion. status is the 15-bit status without phase bit, as
+// Linux reports it: code in 7:0, type in 10:8, More 2000h, DNR 4000h.
+func NewCQE(cid, sqid, sqhd, status uint16, result uint64) (c CQE) {
+	le.PutUint64(c[0:], result)
+	le.PutUint16(c[8:], sqhd)
+	le.PutUint16(c[10:], sqid)
+	le.PutUint16(c[12:], cid)
+	le.PutUint16(c[14:], status<<1)
+	return c
+}
+
+func (c *CQE) Result() uint64 { return le.Uint64(c[0:]) }
+func (c *CQE) SQHD() uint16   { return le.Uint16(c[8:]) }
+func (c *CQE) CID() uint16    { return le.Uint16(c[12:]) }
+
+// Status is the status field without its phase bit; see [NewCQE].
+func (c *CQE) Status() uint16 { return le.Uint16(c[14:]) >> 1 }
