@@ -1,0 +1,66 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/stas-go/stas/pkg/loop"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestSettleFollowsEveryBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := loop.New()
+		var ran, settled int
+		for range 100 {
+			l.Post(func() { ran++ })
+		}
+		go l.Run(ctx, func() { settled++ })
+		synctest.Wait()
+		if ran != 100 || settled != 2 {
+			t.Errorf("ran %d functions and settled %d times, want 100 and 2 (at start, after the burst)", ran, settled)
+		}
+		l.After(time.Second, func() { ran++ })
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if ran != 101 || settled != 3 {
+			t.Errorf("after the timer: ran %d, settled %d, want 101 and 3", ran, settled)
+		}
+		cancel()
+		synctest.Wait()
+		l.Post(func() { t.Error("a function ran after the end") })
+		if _, err := loop.Ask(t.Context(), l, func() int { return 1 }); !errors.Is(err, loop.ErrStopped) {
+			t.Errorf("Ask after the end: %v, want ErrStopped", err)
+		}
+	})
+}
+
+func TestAskReadsWhatTheLoopOwns(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := loop.New()
+	var wg sync.WaitGroup
+	wg.Go(func() { l.Run(ctx, func() {}) })
+	n := 0
+	for range 50 {
+		wg.Go(func() { l.Post(func() { n++ }) })
+	}
+	for {
+		got, err := loop.Ask(ctx, l, func() int { return n })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == 50 {
+			break
+		}
+	}
+	cancel()
+	wg.Wait()
+}
