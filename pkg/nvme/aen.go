@@ -67,4 +67,4 @@ func ParseAsyncEvent(s string) (AsyncEvent, error) {
 	return AsyncEvent(n), nil
 }
 
-func (e AsyncEvent) String() string { return fmt.Sprintf("%#08x", uint32(e)) }
+func (e AsyncEvent) String() string { return fmt.Sprintf("0x%06x", uint32(e)) }

@@ -86,12 +86,16 @@ type pageReader struct {
 
 func (r *pageReader) read(offset uint64, buf []byte, rae bool) error {
 	err := r.get(LogDiscovery, r.opt.LSP, offset, buf, rae)
-	var status Status
-	r.answered = err == nil || errors.As(err, &status)
+	r.answered = err == nil || isStatus(err)
 	if err != nil {
 		return fmt.Errorf("%d bytes at offset %d: %w", len(buf), offset, err)
 	}
 	return nil
+}
+
+func isStatus(err error) bool {
+	_, ok := errors.AsType[Status](err)
+	return ok
 }
 
 func (r *pageReader) readHeader(rae bool) (DiscoveryHeader, error) {
