@@ -1,0 +1,217 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"gopkg.in/ini.v1"
+)
+
+// Bounds on what is read. The largest file seen in the field names a few thousand controllers.
+const (
+	maxFile = 16 << 20
+	maxLine = 64 << 10
+)
+
+// entry is one line of an INI file that is not a comment; a section header has no key.
+type entry struct {
+	file     string
+	line     int
+	section  string
+	key      string // lower case
+	value    string
+	fault    string // why the line has no usable value
+	odd      bool   // the key has characters that no key has
+	indented bool   // further than the key before it
+}
+
+func (e entry) where() string { return fmt.Sprintf("%s:%d", e.file, e.line) }
+
+// readText reads a configuration file whole. A file that does not exist is nil with the
+// error fs.ErrNotExist; everything else that is not plain text is a [*FileError].
+func readText(path string, limit int64) ([]byte, error) {
+	// A FIFO in the place of a file must not stop the daemon.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, linkErr := os.Lstat(path); linkErr == nil {
+			return nil, &FileError{File: path, Reason: "it is a symbolic link that leads nowhere"}
+		}
+		return nil, err
+	}
+	if err != nil {
+		return nil, &FileError{File: path, Reason: "cannot be opened", Err: cause(err)}
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, &FileError{File: path, Reason: "it is not a regular file", Err: cause(err)}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, &FileError{File: path, Reason: "reading failed", Err: cause(err)}
+	case int64(len(text)) > limit:
+		return nil, &FileError{File: path, Reason: fmt.Sprintf("it is larger than %d bytes", limit)}
+	}
+	if i := bytes.IndexByte(text, 0); i >= 0 {
+		return nil, &FileError{File: path, Line: lineOf(text, i), Reason: "it has a NUL byte, so it is not a text file"}
+	}
+	if !utf8.Valid(text) {
+		return nil, &FileError{File: path, Line: lineOf(text, firstInvalid(text)), Reason: "it is not UTF-8 text"}
+	}
+	return text, nil
+}
+
+// cause leaves out the path that the messages name already.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+func lineOf(text []byte, offset int) int { return 1 + bytes.Count(text[:offset], []byte{'\n'}) }
+
+func firstInvalid(text []byte) int {
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return 0
+}
+
+// dropIns lists the files of a drop-in directory in the order in which they count: by name.
+// The last extension of a name must be ".conf" with something before it. No directory is no files.
+func dropIns(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &FileError{File: dir, Reason: "cannot list the directory", Err: cause(err)}
+	}
+	var names []string
+	for _, e := range list {
+		if name := e.Name(); len(name) > len(".conf") && filepath.Ext(name) == ".conf" {
+			names = append(names, filepath.Join(dir, name))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// parseINI reads the grammar of the 2.x files: sections, key=value with the first "="
+// deciding, whole-line comments that begin with "#" or ";", no inline comments, no
+// continuation lines, keys in any case. Keys may repeat and come in the order of the file.
+func parseINI(file string, text []byte) ([]entry, error) {
+	entries, clean, err := locate(file, text)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := ini.LoadSources(ini.LoadOptions{
+		AllowShadows:               true,
+		AllowDuplicateShadowValues: true,
+		IgnoreInlineComment:        true,
+		IgnoreContinuation:         true,
+		PreserveSurroundedQuote:    true,
+		KeyValueDelimiters:         "=",
+		InsensitiveKeys:            true,
+	}, clean)
+	if err != nil {
+		return nil, &FileError{File: file, Reason: "it does not parse", Err: errors.New(shown(err.Error()))}
+	}
+	type name struct{ section, key string }
+	values := make(map[name][]string)
+	for i, e := range entries {
+		if e.key == "" || e.odd || e.fault != "" || e.value == "" {
+			continue
+		}
+		n := name{e.section, e.key}
+		rest, seen := values[n]
+		if !seen {
+			rest = parsed.Section(e.section).Key(e.key).ValueWithShadows()
+		}
+		if len(rest) == 0 {
+			return nil, &FileError{File: file, Line: e.line, Reason: "the line is ambiguous"}
+		}
+		entries[i].value, values[n] = rest[0], rest[1:]
+	}
+	return entries, nil
+}
+
+// locate finds every key with its line, since ini.v1 tells no line numbers, and gives the text
+// that is left for ini.v1: without the lines that it would take for something else than they are.
+func locate(file string, text []byte) (entries []entry, clean []byte, err error) {
+	out := bytes.NewBuffer(make([]byte, 0, len(text)+1))
+	section, number, indent := "", 0, 0
+	for raw := range bytes.Lines(bytes.TrimPrefix(text, []byte("\ufeff"))) {
+		number++
+		line := strings.TrimSpace(string(raw))
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+		case len(line) > maxLine:
+			return nil, nil, &FileError{File: file, Line: number, Reason: fmt.Sprintf("the line has more than %d bytes", maxLine)}
+		case line[0] == '[':
+			if section, err = header(file, number, line); err != nil {
+				return nil, nil, err
+			}
+			indent = 0
+			entries = append(entries, entry{file: file, line: number, section: section})
+			out.WriteString("[" + section + "]\n")
+		case section == "":
+			return nil, nil, &FileError{File: file, Line: number, Reason: "there is text before the first section header"}
+		case line[0] == '=':
+			return nil, nil, &FileError{File: file, Line: number, Reason: "there is no key before \"=\""}
+		default:
+			e := keyLine(line)
+			e.file, e.line, e.section = file, number, section
+			at := len(raw) - len(bytes.TrimLeft(raw, " \t")) + 1
+			e.indented = indent > 0 && at > indent
+			if !e.indented {
+				indent = at
+			}
+			entries = append(entries, e)
+			if !e.odd && e.fault == "" && e.value != "" {
+				out.WriteString(e.key + "=" + e.value + "\n")
+			}
+		}
+	}
+	return entries, out.Bytes(), nil
+}
+
+// keyLine splits "key=value" at the first "=".
+func keyLine(line string) entry {
+	key, value, equals := strings.Cut(line, "=")
+	e := entry{key: strings.ToLower(strings.TrimSpace(key)), value: strings.TrimSpace(value)}
+	switch {
+	case !equals:
+		e.fault = "there is no \"=\""
+	case strings.HasPrefix(e.value, "`") || strings.HasPrefix(e.value, `"""`):
+		e.fault = "a value cannot begin with this quote"
+	}
+	e.odd = e.key == "-" || strings.Trim(e.key, "abcdefghijklmnopqrstuvwxyz0123456789-_") != ""
+	return e
+}
+
+// header reads "[name]"; a comment may follow.
+func header(file string, number int, line string) (string, error) {
+	name, rest, closed := strings.Cut(line[1:], "]")
+	rest = strings.TrimSpace(rest)
+	if !closed || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "[") ||
+		rest != "" && rest[0] != '#' && rest[0] != ';' {
+		return "", &FileError{File: file, Line: number, Reason: "the section header is not of the form [name]"}
+	}
+	return name, nil
+}

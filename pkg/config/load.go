@@ -1,0 +1,110 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// Files are the paths of one daemon's configuration. Beside each file its drop-ins are read:
+// the files *.conf of the directory that is named as the file with ".d" behind, by name.
+type Files struct {
+	Own     string // stafd.conf or stacd.conf
+	Fabrics string // nvme-stas.conf; empty: none
+}
+
+// LoadStaf reads stafd's files. Problems are what was not taken as written. An error says
+// that a file as a whole cannot be used: what was in force before should stay so. [StafSource] does that.
+func LoadStaf(f Files) (*Staf, []Problem, error) {
+	entries, problems, err := readSet(f.Own)
+	if err != nil {
+		return nil, problems, err
+	}
+	s, more := buildStaf(f.Own, entries)
+	return s, append(problems, more...), nil
+}
+
+// LoadStac reads stacd's files; see [LoadStaf].
+func LoadStac(f Files) (*Stac, []Problem, error) {
+	entries, problems, err := readSet(f.Own)
+	if err != nil {
+		return nil, problems, err
+	}
+	s, more := buildStac(f.Own, entries)
+	return s, append(problems, more...), nil
+}
+
+// readSet reads a 2.x file and its drop-ins. One unusable file makes the set unusable.
+func readSet(path string) ([]entry, []Problem, error) {
+	var problems []Problem
+	var entries []entry
+	paths, err := dropIns(path + ".d")
+	for i, file := range append([]string{path}, paths...) {
+		text, readErr := readText(file, maxFile)
+		if errors.Is(readErr, fs.ErrNotExist) {
+			if i == 0 {
+				problems = append(problems, Problem{File: file, Message: "the file does not exist; using the defaults"})
+			}
+			continue // a drop-in that was removed while the directory was read
+		}
+		var list []entry
+		if readErr == nil {
+			list, readErr = parseINI(file, text)
+		}
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		entries = append(entries, list...)
+	}
+	return entries, problems, err
+}
+
+func buildStaf(path string, entries []entry) (*Staf, []Problem) {
+	s, old, r, scope := defaultStaf(), &oldStaf{}, &report{}, &Scope{File: path}
+	apply(stafSettings(s, scope, old), entries, r)
+	old.settle(s)
+	scope.Discovery = s.Defaults
+	s.finish(r)
+	return s, r.problems
+}
+
+func buildStac(path string, entries []entry) (*Stac, []Problem) {
+	s, old, r, scope := defaultStac(), &oldStac{}, &report{}, &Scope{File: path}
+	apply(stacSettings(s, scope, old), entries, r)
+	old.settle(s)
+	scope.IO = s.Defaults
+	s.finish(r)
+	return s, r.problems
+}
+
+// finish gives every controller the defaults and keeps one of those that are the same connection.
+func (c *Common) finish(r *report) {
+	c.Incomplete = c.Incomplete || r.incomplete
+	type name struct {
+		kind    tid.Kind
+		address string
+	}
+	at := make(map[name]int, len(c.Controllers))
+	kept := c.Controllers[:0]
+	for _, ctrl := range c.Controllers {
+		ctrl.Params = ctrl.Given.Over(c.Defaults)
+		n := name{ctrl.Kind, ctrl.address()}
+		if i, ok := at[n]; ok {
+			r.problems = append(r.problems, Problem{File: ctrl.Where, Section: controllersSection, Key: "controller",
+				Message: fmt.Sprintf("the same connection as in %s; this later line counts", kept[i].Where)})
+			kept[i] = ctrl
+			continue
+		}
+		at[n] = len(kept)
+		kept = append(kept, ctrl)
+	}
+	c.Controllers = kept
+}
+
+// address spells what makes c's connection another than others.
+func (c Controller) address() string {
+	return fmt.Sprintf("%s;%s;%s;%s;%s;%s;%s", c.Transport, c.Traddr, c.Trsvcid, c.NQN, c.HostTraddr, c.HostIface, c.HostNQN)
+}

@@ -1,0 +1,102 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Severity grades a [Problem].
+type Severity uint8
+
+// The severities. An Error means that something which was asked for is not in force; a
+// Warning that it is, but should be written differently.
+const (
+	Warning Severity = iota
+	Error
+)
+
+func (s Severity) String() string {
+	if s == Error {
+		return "error"
+	}
+	return "warning"
+}
+
+// Problem is one thing in a file that was not taken as written.
+type Problem struct {
+	File     string // path of the file
+	Line     int    // 1-based; 0 where the problem is the file itself
+	Section  string // without brackets; empty outside of sections
+	Key      string // as it is spelled in the manual page; empty where the problem is not about a key
+	Value    string // shortened, and "[redacted]" wherever it could be a secret
+	Message  string // what is wrong, what is allowed, what was done instead
+	Severity Severity
+}
+
+// String is the one-line form "FILE:LINE: [SECTION] KEY=VALUE: MESSAGE".
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		b.WriteString(":" + strconv.Itoa(p.Line))
+	}
+	b.WriteString(": ")
+	if p.Section != "" {
+		b.WriteString("[" + p.Section + "] ")
+	}
+	if p.Key != "" {
+		b.WriteString(p.Key)
+		if p.Value != "" {
+			b.WriteString("=" + p.Value)
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(p.Message)
+	return b.String()
+}
+
+// Error implements error with the text of String.
+func (p Problem) Error() string { return p.String() }
+
+// FileError says that a file as a whole cannot be used; what was in force before stays in force.
+type FileError struct {
+	File   string
+	Line   int // 0 where no line is to blame
+	Reason string
+	Err    error // the cause, where there is one
+}
+
+func (e *FileError) Error() string {
+	where := e.File
+	if e.Line > 0 {
+		where += ":" + strconv.Itoa(e.Line)
+	}
+	if e.Err != nil {
+		return fmt.Sprintf("cannot read %s: %s: %v", where, e.Reason, e.Err)
+	}
+	return fmt.Sprintf("cannot use %s: %s", where, e.Reason)
+}
+
+// Unwrap gives the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// maxShown bounds how much of a bad value a message repeats.
+const maxShown = 80
+
+// secretForm finds keys in their standard representations (Base Specification 2.1, sections
+// 8.3.5.5.7 and 8.3.6.?): whatever else is wrong with a line, these never reach a message.
+var secretForm = regexp.MustCompile(`(?i)(dhhc-1|nvmetlskey-1)[^;\s]*`)
+
+// shown makes text that an administrator wrote fit for a message.
+func shown(s string) string {
+	s = secretForm.ReplaceAllString(s, "[redacted]")
+	if len(s) > maxShown {
+		s = strings.ToValidUTF8(s[:maxShown], "") + "..."
+	}
+	if quoted := strconv.Quote(s); quoted != `"`+s+`"` {
+		return quoted
+	}
+	return s
+}

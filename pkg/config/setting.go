@@ -1,0 +1,187 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// setting is one key of a file: where it stands, what it may say and what it sets.
+type setting struct {
+	section, key string
+	allowed      string // in words, for messages
+	usual        string // what holds where the key is absent or bad, in words
+	deprecated   string // non-empty: the key still works, or is ignored; says what to write instead
+	secret       bool
+	set          func(value string) error    // for a key that counts once; leaves everything as it is on an error
+	add          func(e entry, r *report)    // for a key that may repeat
+	check        func(value string) []string // what to warn about in a value that was taken
+}
+
+// report collects problems, and whether a line that may name a controller was lost.
+type report struct {
+	problems   []Problem
+	incomplete bool
+}
+
+func (r *report) add(e entry, severity Severity, value, format string, args ...any) {
+	r.problems = append(r.problems, Problem{File: e.file, Line: e.line, Section: e.section, Key: e.key,
+		Value: value, Message: fmt.Sprintf(format, args...), Severity: severity})
+}
+
+// controllersSection is where controllers are named; whatever is not understood there may be one.
+const controllersSection = "Controllers"
+
+// apply takes entries, in the order in which they count, into what the settings set. Of a key
+// that counts once the last one wins, and a bad last one leaves the default.
+func apply(settings []setting, entries []entry, r *report) {
+	type name struct{ section, key string }
+	known := make(map[name]*setting, len(settings))
+	sections := make(map[string]bool)
+	for i := range settings {
+		s := &settings[i]
+		known[name{s.section, s.key}] = s
+		sections[s.section] = true
+	}
+	last := make(map[name]entry)
+	for _, e := range entries {
+		n := name{e.section, e.key}
+		s := known[n]
+		switch {
+		case e.key == "":
+			if !sections[e.section] {
+				unknownSection(settings, e, r)
+			}
+		case !sections[e.section]:
+			// Said once, at the header; but a controller may be meant.
+			if e.key == "controller" {
+				r.add(e, Error, "", "a controller in a section that is not known; it belongs in [%s]; the line is ignored", controllersSection)
+				r.incomplete = true
+			}
+		case s == nil:
+			unknownKey(settings, e, r)
+		case s.add != nil:
+			if e.indented {
+				r.add(e, Warning, "", "the line is indented further than the one before; it is taken as a line of its own")
+			}
+			s.add(e, r)
+		default:
+			if old, ok := last[n]; ok && old.file == e.file {
+				r.add(e, Warning, display(s, e), "given before in line %d; this later line counts", old.line)
+			}
+			last[n] = e
+		}
+	}
+	for i := range settings {
+		s := &settings[i]
+		if e, ok := last[name{s.section, s.key}]; ok {
+			applyOne(s, e, r)
+		}
+	}
+}
+
+func applyOne(s *setting, e entry, r *report) {
+	if s.deprecated != "" {
+		r.add(e, Warning, display(s, e), "deprecated; %s", s.deprecated)
+	}
+	err := fmt.Errorf("%s", e.fault)
+	if e.fault == "" {
+		if e.value == "" {
+			err = fmt.Errorf("there is no value")
+		} else {
+			err = s.set(e.value)
+		}
+	}
+	if err != nil {
+		r.add(e, Error, display(s, e), "%v; allowed %s; using %s", err, s.allowed, s.usual)
+		return
+	}
+	if s.check != nil {
+		for _, text := range s.check(e.value) {
+			r.add(e, Warning, display(s, e), "%s", text)
+		}
+	}
+}
+
+func display(s *setting, e entry) string {
+	if s.secret && e.value != "" {
+		return "[redacted]"
+	}
+	return shown(e.value)
+}
+
+func unknownSection(settings []setting, e entry, r *report) {
+	for _, s := range settings {
+		if strings.EqualFold(strings.TrimSpace(e.section), s.section) {
+			r.add(e, Error, "", "unknown section; it is spelled [%s]; everything in it is ignored", s.section)
+			return
+		}
+	}
+	r.add(e, Error, "", "unknown section; everything in it is ignored")
+}
+
+// unknownKey never shows the value: it may be a secret under a misspelled key.
+func unknownKey(settings []setting, e entry, r *report) {
+	if e.section == controllersSection || e.key == "controller" {
+		r.incomplete = true
+	}
+	key := e.key
+	if e.odd {
+		e.key = "" // it could be anything, part of a secret too
+	}
+	switch {
+	case e.indented:
+		r.add(e, Error, "", "a value cannot continue on the next line; the line is ignored")
+		return
+	case e.odd:
+		r.add(e, Error, "", "the line is not of the form key=value; it is ignored")
+		return
+	}
+	for _, s := range settings {
+		if s.key == key {
+			r.add(e, Error, "", "unknown key in this section; it belongs in [%s]; the line is ignored", s.section)
+			return
+		}
+	}
+	if near := nearest(settings, e); near != "" {
+		r.add(e, Error, "", "unknown key; did you mean %s? The line is ignored", near)
+		return
+	}
+	r.add(e, Error, "", "unknown key; the line is ignored")
+}
+
+// nearest gives the key of e's section that is at most two edits away.
+func nearest(settings []setting, e entry) string {
+	best, near := 3, ""
+	for _, s := range settings {
+		if s.section == e.section && s.deprecated == "" && len(e.key) > 2 {
+			if d := edits(e.key, s.key); d < best {
+				best, near = d, s.key
+			}
+		}
+	}
+	return near
+}
+
+// edits is the Levenshtein distance; keys are short.
+func edits(a, b string) int {
+	if len(a) > 64 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
