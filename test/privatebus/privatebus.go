@@ -1,0 +1,160 @@
+// Package privatebus runs a message bus of a test's own, with the configuration of a
+// system bus and the policy files of stas, so that tests need neither the host's bus
+// nor its files.
+package privatebus
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Bus is a dbus-daemon that ends with its test.
+type Bus struct {
+	tb     testing.TB
+	dir    string
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// config is the stock system bus without what a test cannot have: its own user, a
+// service helper, activation.
+const config = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
+  </policy>
+  <includedir>%s</includedir>
+</busconfig>
+`
+
+// Start runs a bus. It skips the test where there is no dbus-daemon.
+func Start(tb testing.TB) *Bus {
+	tb.Helper()
+	if _, err := exec.LookPath("dbus-daemon"); err != nil {
+		tb.Skip("no dbus-daemon here")
+	}
+	// Not tb.TempDir: its name has the test's, and a bus address takes no "=". Others
+	// must get at the socket.
+	dir, err := os.MkdirTemp("", "privatebus")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	b := &Bus{tb: tb, dir: dir}
+	if err := os.WriteFile(b.configFile(), fmt.Appendf(nil, config, b.socket(), policyDir()), 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	b.Run()
+	tb.Cleanup(b.Kill)
+	return b
+}
+
+// policyDir is the directory of our policy files in the source tree.
+func policyDir() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "etc", "dbus-1", "system.d")
+}
+
+func (b *Bus) socket() string     { return filepath.Join(b.dir, "socket") }
+func (b *Bus) configFile() string { return filepath.Join(b.dir, "system.conf") }
+
+// Address is the server address; it stays the same when the bus runs again.
+func (b *Bus) Address() string { return "unix:path=" + b.socket() }
+
+// Run starts the bus, at first and again after Kill, and returns when it listens.
+func (b *Bus) Run() {
+	b.tb.Helper()
+	os.Remove(b.socket())
+	b.cmd = exec.Command("dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--print-address=1", "--config-file="+b.configFile())
+	b.cmd.Stderr = os.Stderr
+	out, err := b.cmd.StdoutPipe()
+	if err == nil {
+		err = b.cmd.Start()
+	}
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "unix:") {
+		b.tb.Fatalf("dbus-daemon says %q, %v", line, err)
+	}
+	b.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		_ = cmd.Wait()
+		close(exited)
+	}(b.cmd, b.exited)
+}
+
+// Kill ends the bus at once and waits until it is gone.
+func (b *Bus) Kill() {
+	_ = b.cmd.Process.Signal(syscall.SIGKILL)
+	<-b.exited
+}
+
+// Stop makes the bus hang; Continue lets it go on.
+func (b *Bus) Stop() { b.signal(syscall.SIGSTOP) }
+
+// Continue ends Stop.
+func (b *Bus) Continue() { b.signal(syscall.SIGCONT) }
+
+func (b *Bus) signal(sig syscall.Signal) {
+	if err := b.cmd.Process.Signal(sig); err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+// DialAs connects a socket to the bus as another user, which takes root. What the bus
+// believes is the user of the thread that connects, so one thread is spent on it.
+func (b *Bus) DialAs(uid int) *net.UnixConn {
+	b.tb.Helper()
+	if os.Geteuid() != 0 {
+		b.tb.Skip("only root can be another user")
+	}
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+			done <- result{nil, errno}
+			return
+		}
+		conn, err := net.DialTimeout("unix", b.socket(), 5*time.Second)
+		done <- result{conn, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		b.tb.Fatal(r.err)
+	}
+	return r.conn.(*net.UnixConn)
+}
