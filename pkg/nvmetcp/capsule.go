@@ -1,5 +1,7 @@
 package nvmetcp
 
+import "github.com/stas-go/stas/pkg/nvme"
+
 // SQE is a submission queue entry (Base 3.3.3.1, fabrics form).
 type SQE [64]byte
 
@@ -39,14 +41,13 @@ func (s *SQE) setSGL(kind uint8, length uint32) {
 	s[39] = kind
 }
 
-// NewCQE makes a completion. status is the 15-bit status without phase bit, as
-// Linux reports it: code in 7:0, type in 10:8, More 2000h, DNR 4000h.
-func NewCQE(cid, sqid, sqhd, status uint16, result uint64) (c CQE) {
+// NewCQE makes a completion.
+func NewCQE(cid, sqid, sqhd uint16, status nvme.Status, result uint64) (c CQE) {
 	le.PutUint64(c[0:], result)
 	le.PutUint16(c[8:], sqhd)
 	le.PutUint16(c[10:], sqid)
 	le.PutUint16(c[12:], cid)
-	le.PutUint16(c[14:], status<<1)
+	le.PutUint16(c[14:], uint16(status)<<1)
 	return c
 }
 
@@ -54,5 +55,5 @@ func (c *CQE) Result() uint64 { return le.Uint64(c[0:]) }
 func (c *CQE) SQHD() uint16   { return le.Uint16(c[8:]) }
 func (c *CQE) CID() uint16    { return le.Uint16(c[12:]) }
 
-// Status is the status field without its phase bit; see [NewCQE].
-func (c *CQE) Status() uint16 { return le.Uint16(c[14:]) >> 1 }
+// Status is the status field without its phase bit.
+func (c *CQE) Status() nvme.Status { return nvme.Status(le.Uint16(c[14:]) >> 1) }

@@ -1,0 +1,182 @@
+package nvmetcp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/nvme"
+)
+
+// Each misbehaviour of a target has to be one clear error of the host, in time.
+func TestMisbehaviour(t *testing.T) {
+	page := (&nvme.DiscoveryLog{GenCtr: 1, Entries: entries(40)}).Encode(' ')
+	busy := nvme.StatusControllerBusy
+	tests := map[string]struct {
+		step   string
+		act    Action
+		digest bool
+		want   error  // for errors.Is
+		text   string // or in the text
+	}{
+		"close at accept":       {step: StepAccept, act: Action{Close: true}, want: ErrClosed},
+		"silent at accept":      {step: StepAccept, act: Action{Silent: true}, want: ErrSilent},
+		"silent at icreq":       {step: StepICReq, act: Action{Silent: true}, want: ErrSilent},
+		"truncated icresp":      {step: StepICReq, act: Action{Corrupt: CorruptTruncate}, want: ErrClosed},
+		"bad icresp":            {step: StepICReq, act: Action{Corrupt: CorruptHeaderLength}, want: ErrNotNVMe},
+		"digests not as asked":  {step: StepICReq, act: Action{Corrupt: CorruptDigest}, want: ErrNotNVMe},
+		"terminate at icreq":    {step: StepICReq, act: Action{Corrupt: CorruptTerminate}, want: ErrClosed},
+		"busy":                  {step: StepConnect, act: Action{Status: busy}, want: busy},
+		"silent at connect":     {step: StepConnect, act: Action{Silent: true}, want: ErrTimeout},
+		"slow connect":          {step: StepConnect, act: Action{Delay: time.Hour}, want: ErrTimeout},
+		"close at connect":      {step: StepConnect, act: Action{Close: true}, want: ErrClosed},
+		"silent at property":    {step: StepPropertyGet, act: Action{Silent: true}, want: ErrTimeout},
+		"status at property":    {step: StepPropertySet, act: Action{Status: nvme.StatusInternalError}, want: nvme.StatusInternalError},
+		"silent at identify":    {step: StepIdentify, act: Action{Silent: true}, want: ErrTimeout},
+		"short identify":        {step: StepIdentify, act: Action{Corrupt: CorruptShortData}, text: "bytes came"},
+		"close at log page":     {step: StepDiscoveryLog, act: Action{Close: true}, want: ErrClosed},
+		"slow log page":         {step: StepDiscoveryLog, act: Action{Delay: time.Hour}, want: ErrTimeout},
+		"short log page":        {step: StepDiscoveryLog, act: Action{Corrupt: CorruptShortData}, text: "bytes came"},
+		"truncated log page":    {step: StepDiscoveryLog, act: Action{Corrupt: CorruptTruncate}, want: ErrClosed},
+		"unknown command":       {step: StepDiscoveryLog, act: Action{Corrupt: CorruptCommandID}, want: ErrNotNVMe},
+		"bad length":            {step: StepDiscoveryLog, act: Action{Corrupt: CorruptHeaderLength}, want: ErrNotNVMe},
+		"bad digest":            {step: StepDiscoveryLog, act: Action{Corrupt: CorruptDigest}, digest: true, text: "data digest"},
+		"bad header digest":     {step: StepConnect, act: Action{Corrupt: CorruptDigest}, digest: true, want: ErrNotNVMe},
+		"terminate at log page": {step: StepDiscoveryLog, act: Action{Corrupt: CorruptTerminate}, want: ErrClosed},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: page}},
+				Interceptor: intercept(func(s Step) Action {
+					if s.Name == tt.step {
+						return tt.act
+					}
+					return Action{}
+				})}
+			cfg := hostConfig(serve(t, target), "")
+			cfg.HeaderDigest, cfg.DataDigest = tt.digest, tt.digest
+			cfg.CommandTimeout = 200 * time.Millisecond
+			_, _, err := Discover(t.Context(), cfg)
+			switch {
+			case err == nil:
+				t.Fatal("Discover succeeded")
+			case tt.want != nil && !errors.Is(err, tt.want):
+				t.Errorf("Discover gave %v, want %v", err, tt.want)
+			case !strings.Contains(err.Error(), tt.text):
+				t.Errorf("Discover gave %v, want %q in it", err, tt.text)
+			}
+		})
+	}
+}
+
+// What one host sends must neither stop the target nor its other hosts.
+func TestTargetSurvivesNonsense(t *testing.T) {
+	target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: (&nvme.DiscoveryLog{}).Encode(0)}}}
+	e := serve(t, target)
+	for _, b := range nonsense() {
+		c, err := net.Dial("tcp", e.Addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(b)
+		c.(*net.TCPConn).CloseWrite()
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 64<<10)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				if errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("target keeps the connection after % x", b[:min(len(b), 16)])
+				}
+				break
+			}
+		}
+		c.Close()
+	}
+	if _, _, err := Discover(t.Context(), hostConfig(e, "")); err != nil {
+		t.Errorf("Discover afterwards: %v", err)
+	}
+}
+
+func nonsense() [][]byte {
+	ic := encodePDUs(&ICReq{})
+	connect := func(change func(*SQE, *nvme.ConnectData)) []byte {
+		var sqe SQE
+		sqe[0], sqe[4] = nvme.OpFabrics, nvme.FabricsConnect
+		le.PutUint16(sqe[44:], 31)
+		sqe.setSGL(sglInCapsule, nvme.ConnectDataSize)
+		d := &nvme.ConnectData{CntlID: nvme.CntlIDDynamic, SubNQN: nvme.DiscoveryNQN, HostNQN: testHost}
+		change(&sqe, d)
+		b, _ := d.Encode()
+		return encodePDUs(&ICReq{}, &CapsuleCmd{SQE: sqe, Data: b})
+	}
+	good := connect(func(*SQE, *nvme.ConnectData) {})
+	var log SQE
+	log[0] = nvme.OpGetLogPage
+	log.SetDword(10, 0xffff0070)
+	log.SetDword(11, 0xffff)
+	log.setSGL(sglTransport, 0xffffffff)
+	return [][]byte{
+		{}, {0}, []byte("GET / HTTP/1.0\r\n\r\n"), make([]byte, 4096),
+		ic[:64], append(ic[:len(ic):len(ic)], ic...),
+		append(ic[:len(ic):len(ic)], 4, 0, 72, 72, 0xff, 0xff, 0xff, 0xff),
+		encodePDUs(&ICReq{}, &H2CData{TTag: 7, Data: []byte("data")}),
+		encodePDUs(&ICReq{}, &CapsuleCmd{SQE: log}),
+		encodePDUs(&ICReq{PFV: 9}), encodePDUs(&ICReq{}, &TermReq{FES: 1}),
+		connect(func(s *SQE, d *nvme.ConnectData) { le.PutUint16(s[44:], 0xffff) }),
+		connect(func(s *SQE, d *nvme.ConnectData) { le.PutUint16(s[42:], 3); d.CntlID = 1 }),
+		append(good[:len(good):len(good)], good[128:]...), // Connect twice
+		append(good[:len(good):len(good)], encodePDUs(&CapsuleCmd{SQE: log})...),
+	}
+}
+
+func encodePDUs(list ...PDU) []byte {
+	var b []byte
+	w := NewWriter(nil)
+	for _, p := range list {
+		for _, part := range w.encode(p) {
+			b = append(b, part...)
+		}
+	}
+	return b
+}
+
+// FuzzTarget feeds a target with what comes after a good Connect, admin or I/O.
+func FuzzTarget(f *testing.F) {
+	for _, b := range nonsense() {
+		f.Add(b)
+	}
+	var sqe SQE
+	sqe[0] = nvme.OpIdentify
+	sqe.SetDword(10, 1)
+	sqe.setSGL(sglTransport, 4096)
+	f.Add(append(nonsense()[14][:128+72+1024:128+72+1024], encodePDUs(&CapsuleCmd{SQE: sqe})...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: make([]byte, 4096)}, testSub: newDisk(1 << 16)}}
+		host, peer := net.Pipe()
+		done := make(chan struct{})
+		go func() { defer close(done); target.serveConn(context.Background(), peer) }()
+		go func() {
+			buf := make([]byte, 32<<10)
+			for {
+				if _, err := host.Read(buf); err != nil {
+					return
+				}
+			}
+		}()
+		host.SetWriteDeadline(time.Now().Add(time.Second))
+		host.Write(b)
+		host.Close()
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			t.Fatal("connection does not end")
+		}
+		if n := len(target.Controllers()); n != 0 {
+			t.Fatalf("%d controllers are left", n)
+		}
+	})
+}
