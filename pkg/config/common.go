@@ -1,8 +1,9 @@
 package config
 
 import (
-	"strings"
+	"errors"
 
+	"github.com/stas-go/stas/pkg/exclusion"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
@@ -64,17 +65,23 @@ func (c *Common) controller(kind tid.Kind, scope *Scope, e entry, r *report) {
 }
 
 func (c *Common) exclude(e entry, r *report) {
-	switch {
-	case e.fault != "":
+	if e.fault != "" {
 		r.add(e, Error, "", "%s; the line excludes nothing", e.fault)
-	case strings.Trim(e.value, "; \t") == "":
-		r.add(e, Warning, "", "names nothing; the line excludes nothing")
-	default:
-		if strings.Contains(e.value, " #") {
-			r.add(e, Warning, shown(e.value), "a comment cannot follow a value; \"#\" and what follows are part of the value")
-		}
-		c.Excludes = append(c.Excludes, Exclude{Text: e.value, Where: e.where()})
+		return
 	}
+	x, err := exclusion.ParseOwn(e.value)
+	switch {
+	case errors.Is(err, exclusion.ErrEmpty):
+		r.add(e, Warning, "", "names nothing; the line excludes nothing")
+		return
+	case err != nil:
+		r.add(e, Error, "", "%s; the line excludes nothing", mask(err.Error()))
+		return
+	}
+	if x.LooksCommented() {
+		r.add(e, Warning, shown(e.value), "a comment cannot follow a value; \"#\" and what follows are part of the value")
+	}
+	c.Excludes = append(c.Excludes, Exclude{Text: e.value, Where: e.where()})
 }
 
 // boolSetting is a key that is true or false.

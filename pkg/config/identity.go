@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode"
 
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
@@ -29,10 +28,6 @@ func (i Identity) Params() tid.Params {
 	return tid.Params{DHCHAPSecret: i.HostKey, DHCHAPCtrl: i.HostCtrlKey}
 }
 
-// maxSymName is the size of the symbolic name in a registration (Base 2.1, figure 549: the
-// extended attribute holds up to 256 bytes).
-const maxSymName = 256
-
 // maxIdentityFile bounds files that hold one word.
 const maxIdentityFile = 4096
 
@@ -52,56 +47,47 @@ func LoadIdentity(sysConf, etcNVMe string) (Identity, []Problem) {
 	if len(problems) > 0 && problems[0].Line == 0 {
 		r.problems = nil // sys.conf is optional
 	}
-	s := &sysFile{dir: etcNVMe, sysConf: sysConf}
+	s := &sysFile{dir: etcNVMe, path: sysConf, given: make(map[string]entry)}
 	apply(s.settings(), entries, r)
 	return s.identity(r), r.problems
 }
 
 // sysFile is sys.conf while it is read.
 type sysFile struct {
-	dir, sysConf               string
-	nqn, id, key, ctrl, symbol string
+	dir, path string
+	given     map[string]entry
 }
 
 func (s *sysFile) settings() []setting {
-	text := func(key, usual string, secret bool, dst *string) setting {
+	key := func(key, usual string, secret bool) setting {
 		return setting{section: "Host", key: key, usual: usual, secret: secret,
 			allowed: "are a value and file:// with the path of a file that holds it",
-			set: func(v string) error {
-				*dst = v
-				return nil
-			}}
+			set:     func(string) error { return nil },
+			took:    func(e entry) { s.given[key] = e }}
 	}
 	file := func(name string) string { return "file://" + filepath.Join(s.dir, name) }
 	return []setting{
-		text("nqn", file("hostnqn"), false, &s.nqn),
-		text("id", file("hostid"), false, &s.id),
-		text("key", file("hostkey"), true, &s.key),
-		text("ctrl-key", "none", true, &s.ctrl),
-		text("symname", "none", false, &s.symbol),
+		key("nqn", file("hostnqn"), false), key("id", file("hostid"), false), key("key", file("hostkey"), true),
+		key("ctrl-key", "none", true), key("symname", "none", false),
 	}
 }
 
 func (s *sysFile) identity(r *report) Identity {
 	var i Identity
-	var nqn, id string
-	var err error
-	if nqn, err = s.word("nqn", s.nqn, "hostnqn", nvme.CheckNQN, r); err != nil {
+	nqn, err := s.word("nqn", "hostnqn", nvme.CheckNQN, r)
+	if err != nil {
 		i.Missing = fmt.Sprintf("no host NQN: %v; run: stasadm hostnqn -f %s", err, filepath.Join(s.dir, "hostnqn"))
-	}
-	if nqn != "" {
-		if id, err = s.hostID(nqn, r); err != nil {
-			i.Missing = fmt.Sprintf("no host ID: %v; run: stasadm hostid -f %s", err, filepath.Join(s.dir, "hostid"))
-		} else {
-			i.Host = tid.Host{NQN: nqn, ID: id}
-		}
+	} else if id, err := s.hostID(nqn, r); err != nil {
+		i.Missing = fmt.Sprintf("no host ID: %v; run: stasadm hostid -f %s", err, filepath.Join(s.dir, "hostid"))
+	} else {
+		i.Host = tid.Host{NQN: nqn, ID: id}
 	}
 	i.SymName = s.symName(r)
-	if key, err := s.word("key", s.key, "hostkey", checkDHCHAP, r); err == nil {
+	if key, err := s.word("key", "hostkey", checkDHCHAP, r); err == nil {
 		i.HostKey = tid.NewSecret(key)
 	}
-	if s.ctrl != "" {
-		if key, err := s.word("ctrl-key", s.ctrl, "", checkDHCHAP, r); err == nil {
+	if _, ok := s.given["ctrl-key"]; ok {
+		if key, err := s.word("ctrl-key", "", checkDHCHAP, r); err == nil {
 			i.HostCtrlKey = tid.NewSecret(key)
 		}
 	}
@@ -110,13 +96,15 @@ func (s *sysFile) identity(r *report) Identity {
 
 // hostID is the ID that goes with nqn: what is configured, or else the UUID that the NQN is made of.
 func (s *sysFile) hostID(nqn string, r *report) (string, error) {
-	id, err := s.word("id", s.id, "hostid", nvme.CheckHostID, r)
+	id, err := s.word("id", "hostid", nvme.CheckHostID, r)
 	if err == nil {
 		s.warnPair(nqn, r)
 		return id, nil
 	}
-	if uuid, ok := nvme.HostIDFromNQN(nqn); ok && errors.Is(err, fs.ErrNotExist) && s.id == "" {
-		return uuid.String(), nil
+	if _, given := s.given["id"]; !given && errors.Is(err, fs.ErrNotExist) {
+		if uuid, ok := nvme.HostIDFromNQN(nqn); ok {
+			return uuid.String(), nil
+		}
 	}
 	return "", err
 }
@@ -124,96 +112,77 @@ func (s *sysFile) hostID(nqn string, r *report) (string, error) {
 // warnPair tells of an ID that goes with two NQNs, which the kernel refuses since 6.5
 // (drivers/nvme/host/fabrics.c, nvmf_host_add).
 func (s *sysFile) warnPair(nqn string, r *report) {
-	path := filepath.Join(s.dir, "hostnqn")
-	if s.nqn == "" || s.id != "" && s.id != "file://"+filepath.Join(s.dir, "hostid") {
+	e, ok := s.given["nqn"]
+	id, idGiven := s.given["id"]
+	idFile := filepath.Join(s.dir, "hostid")
+	if !ok || idGiven && id.value != "file://"+idFile {
 		return
 	}
+	path := filepath.Join(s.dir, "hostnqn")
 	other, err := firstWord(path)
 	if err == nil && other != nqn && nvme.CheckNQN(other) == nil {
-		r.problems = append(r.problems, Problem{File: s.sysConf, Section: "Host", Key: "id", Message: fmt.Sprintf(
-			"the host ID of %s is used with the NQN of this file and with that of %s; kernels from 6.5 refuse to connect with both; give this NQN an id of its own",
-			filepath.Join(s.dir, "hostid"), path)})
+		r.add(e, Warning, shown(e.value), "%s belongs to the NQN in %s; kernels from 6.5 refuse to connect with one host ID for two NQNs; give this NQN an id of its own",
+			idFile, path)
 	}
 }
 
 func (s *sysFile) symName(r *report) string {
-	if s.symbol == "" {
+	e, ok := s.given["symname"]
+	if !ok {
 		return ""
 	}
-	name := s.symbol
+	name := e.value
 	if strings.HasPrefix(name, "file://") {
 		var err error
-		if name, err = s.word("symname", s.symbol, "", func(string) error { return nil }, r); err != nil {
+		if name, err = s.word("symname", "", nvme.CheckSymbolicName, r); err != nil {
 			return ""
 		}
-	}
-	if err := CheckSymName(name); err != nil {
-		s.problem("symname", "", fmt.Sprintf("%v; using none", err), r)
+	} else if err := nvme.CheckSymbolicName(name); err != nil {
+		r.add(e, Error, shown(name), "%v; using none", err)
 		return ""
 	}
 	return name
 }
 
-// CheckSymName tells why name cannot be a symbolic name.
-func CheckSymName(name string) error {
-	if name == "" {
-		return errors.New("the symbolic name is empty")
-	}
-	if len(name) > maxSymName {
-		return fmt.Errorf("the symbolic name has %d bytes, allowed are %d", len(name), maxSymName)
-	}
-	if strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
-		return errors.New("the symbolic name has a character that does not print")
-	}
-	return nil
-}
-
 // word gives the value of key: as it stands, of the file that it names, or of the default
 // file. Errors are reported here, except that a default file does not exist; their text never
 // has the value of a secret.
-func (s *sysFile) word(key, value, file string, check func(string) error, r *report) (string, error) {
-	path, named := strings.CutPrefix(value, "file://")
-	given := value != ""
+func (s *sysFile) word(key, file string, check func(string) error, r *report) (string, error) {
+	e, given := s.given[key]
 	secret := key == "key" || key == "ctrl-key"
-	switch {
-	case !given:
-		path = filepath.Join(s.dir, file)
-	case !named:
-		if err := check(value); err != nil {
-			s.problem(key, showUnless(secret, value), fmt.Sprintf("%v; it is not used", err), r)
+	path, named := strings.CutPrefix(e.value, "file://")
+	if given && !named {
+		if err := check(e.value); err != nil {
+			value := "[redacted]"
+			if !secret {
+				value = shown(e.value)
+			}
+			r.add(e, Error, value, "%v; it is not used", err)
 			return "", err
 		}
 		if secret {
-			warnReadable(s.sysConf, r)
+			warnReadable(e.file, r)
 		}
-		return value, nil
+		return e.value, nil
+	}
+	if !given {
+		path = filepath.Join(s.dir, file)
+		e = entry{file: path}
 	}
 	word, err := firstWord(path)
 	if err == nil {
-		if err = check(word); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
-		} else if secret {
-			warnReadable(path, r)
+		if err = check(word); err == nil {
+			if secret {
+				warnReadable(path, r)
+			}
+			return word, nil
 		}
+		err = fmt.Errorf("%s: %w", path, err)
 	}
-	if err != nil && (given || !errors.Is(err, fs.ErrNotExist)) {
-		s.problem(key, value, fmt.Sprintf("%v; it is not used", err), r)
+	if given || !errors.Is(err, fs.ErrNotExist) {
+		r.add(e, Error, shown(e.value), "%v; it is not used", err)
 	}
-	if err != nil {
-		return "", err
-	}
-	return word, nil
-}
-
-func (s *sysFile) problem(key, value, message string, r *report) {
-	r.problems = append(r.problems, Problem{File: s.sysConf, Section: "Host", Key: key, Value: value, Message: message, Severity: Error})
-}
-
-func showUnless(secret bool, value string) string {
-	if secret {
-		return "[redacted]"
-	}
-	return shown(value)
+	return "", err
 }
 
 // firstWord reads the first word of the first line, as 2.x and nvme-cli do.
@@ -221,7 +190,7 @@ func firstWord(path string) (string, error) {
 	text, err := readText(path, maxIdentityFile)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("%s does not exist%w", path, quiet{fs.ErrNotExist})
+			return "", absentError{path}
 		}
 		return "", err
 	}
@@ -233,11 +202,11 @@ func firstWord(path string) (string, error) {
 	return words[0], nil
 }
 
-// quiet wraps an error that the text names already.
-type quiet struct{ error }
+// absentError is fs.ErrNotExist in words for an administrator.
+type absentError struct{ path string }
 
-func (quiet) Error() string   { return "" }
-func (q quiet) Unwrap() error { return q.error }
+func (e absentError) Error() string { return e.path + " does not exist" }
+func (absentError) Unwrap() error   { return fs.ErrNotExist }
 
 // warnReadable tells of a file with a secret that others than its owner may read.
 func warnReadable(path string, r *report) {

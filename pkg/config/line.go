@@ -14,7 +14,8 @@ import (
 // A line that is misunderstood in what decides whom to connect, or how securely, is dropped
 // rather than connected otherwise than it says.
 func parseController(kind tid.Kind, e entry, r *report) (c Controller, ok bool) {
-	c = Controller{Kind: kind, Where: e.where()}
+	c = Controller{Kind: kind, Where: e.where(), at: e}
+	c.at.value = "" // it may have secrets
 	f := lineFields{seen: make(map[string]bool)}
 	ok = true
 	for i, token := range strings.Split(e.value, ";") {

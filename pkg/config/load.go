@@ -63,7 +63,7 @@ func readSet(path string) ([]entry, []Problem, error) {
 }
 
 func buildStaf(path string, entries []entry) (*Staf, []Problem) {
-	s, old, r, scope := defaultStaf(), &oldStaf{}, &report{}, &Scope{File: path}
+	s, old, r, scope := DefaultStaf(), &oldStaf{}, &report{}, &Scope{File: path}
 	apply(stafSettings(s, scope, old), entries, r)
 	old.settle(s)
 	scope.Discovery = s.Defaults
@@ -72,7 +72,7 @@ func buildStaf(path string, entries []entry) (*Staf, []Problem) {
 }
 
 func buildStac(path string, entries []entry) (*Stac, []Problem) {
-	s, old, r, scope := defaultStac(), &oldStac{}, &report{}, &Scope{File: path}
+	s, old, r, scope := DefaultStac(), &oldStac{}, &report{}, &Scope{File: path}
 	apply(stacSettings(s, scope, old), entries, r)
 	old.settle(s)
 	scope.IO = s.Defaults
@@ -93,8 +93,7 @@ func (c *Common) finish(r *report) {
 		ctrl.Params = ctrl.Given.Over(c.Defaults)
 		n := name{ctrl.Kind, ctrl.address()}
 		if i, ok := at[n]; ok {
-			r.problems = append(r.problems, Problem{File: ctrl.Where, Section: controllersSection, Key: "controller",
-				Message: fmt.Sprintf("the same connection as in %s; this later line counts", kept[i].Where)})
+			r.add(ctrl.at, Warning, "", "the same connection as in %s; this later line counts", kept[i].Where)
 			kept[i] = ctrl
 			continue
 		}

@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/stas-go/stas/pkg/tid"
@@ -102,6 +104,35 @@ func (p *param) setText(dst *tid.Params, value string) error {
 		*p.secret(dst) = tid.NewSecret(value)
 	}
 	return nil
+}
+
+// Tunables yields what p sets, without secrets, under the names and in the spelling of
+// controller= lines of 2.x.
+func Tunables(p tid.Params) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for i := range params {
+			if value := params[i].shown(&p); value != "" && !yield(params[i].key, value) {
+				return
+			}
+		}
+	}
+}
+
+// shown spells the value; empty where there is none, or where it is a secret.
+func (p *param) shown(from *tid.Params) string {
+	switch {
+	case p.integer != nil:
+		if v, ok := p.integer(from).Get(); ok {
+			return strconv.Itoa(int(v))
+		}
+	case p.flag != nil:
+		if f := *p.flag(from); f != tid.Unset {
+			return strconv.FormatBool(f == tid.On)
+		}
+	case p.text != nil:
+		return *p.text(from)
+	}
+	return ""
 }
 
 // optionText accepts what an option of /dev/nvme-fabrics can carry, which has no quoting.

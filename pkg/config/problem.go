@@ -85,13 +85,17 @@ func (e *FileError) Unwrap() error { return e.Err }
 // maxShown bounds how much of a bad value a message repeats.
 const maxShown = 80
 
-// secretForm finds keys in their standard representations (Base Specification 2.1, sections
-// 8.3.5.5.7 and 8.3.6.?): whatever else is wrong with a line, these never reach a message.
+// secretForm finds keys in their standard representations (DH-HMAC-CHAP secrets: Base 2.1,
+// section 8.3.5.5.7; TLS PSK interchange format: NVMe/TCP transport 1.1, section 3.6.1.5):
+// whatever else is wrong with a line, these never reach a message.
 var secretForm = regexp.MustCompile(`(?i)(dhhc-1|nvmetlskey-1)[^;\s]*`)
+
+// mask takes keys in their standard representation out of text.
+func mask(s string) string { return secretForm.ReplaceAllString(s, "[redacted]") }
 
 // shown makes text that an administrator wrote fit for a message.
 func shown(s string) string {
-	s = secretForm.ReplaceAllString(s, "[redacted]")
+	s = mask(s)
 	if len(s) > maxShown {
 		s = strings.ToValidUTF8(s[:maxShown], "") + "..."
 	}

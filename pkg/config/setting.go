@@ -15,6 +15,7 @@ type setting struct {
 	set          func(value string) error    // for a key that counts once; leaves everything as it is on an error
 	add          func(e entry, r *report)    // for a key that may repeat
 	check        func(value string) []string // what to warn about in a value that was taken
+	took         func(e entry)               // for who wants to know where the value stood
 }
 
 // report collects problems, and whether a line that may name a controller was lost.
@@ -94,6 +95,9 @@ func applyOne(s *setting, e entry, r *report) {
 	if err != nil {
 		r.add(e, Error, display(s, e), "%v; allowed %s; using %s", err, s.allowed, s.usual)
 		return
+	}
+	if s.took != nil {
+		s.took(e)
 	}
 	if s.check != nil {
 		for _, text := range s.check(e.value) {

@@ -8,8 +8,8 @@ import (
 	"github.com/stas-go/stas/pkg/tid"
 )
 
-// defaultStac is what holds without any file.
-func defaultStac() *Stac {
+// DefaultStac is what holds without any file.
+func DefaultStac() *Stac {
 	s := &Stac{DisconnectTransports: []nvme.Transport{nvme.TCP}, HonorFabricZoning: true}
 	s.Families = Families{V4: true, V6: true}
 	return s

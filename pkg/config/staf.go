@@ -7,8 +7,8 @@ import (
 	"github.com/stas-go/stas/pkg/tid"
 )
 
-// defaultStaf is what holds without any file.
-func defaultStaf() *Staf {
+// DefaultStaf is what holds without any file.
+func DefaultStaf() *Staf {
 	s := &Staf{
 		PLEO: true, Zeroconf: true, Persistent: PersistHold, PersistentConnections: true,
 		DCGiveUp: 72 * time.Hour, EPCSDPollInterval: 15 * time.Minute,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/stas-go/stas/pkg/nvme"
@@ -25,6 +26,7 @@ type Controller struct {
 
 	Scope *Scope // what the controllers that are found through it inherit; never nil
 	Where string // FILE:LINE
+	at    entry  // without its value
 }
 
 // TID gives the Transport ID of c for the given numeric address (Traddr itself where it is
@@ -84,6 +86,27 @@ func (f Families) Allows(family int) bool {
 	return family == 4 && f.V4 || family == 6 && f.V6 || family == 0
 }
 
+// Choose gives the address that a host name stands for, as a list of one or none: one of the
+// preferred family, or else of the other where that is allowed. Name servers give several
+// addresses in changing order; the numerically lowest is taken, so that connections do not flip.
+func (f Families) Choose(addresses []string) []string {
+	best, text := netip.Addr{}, ""
+	prefer := func(a netip.Addr) bool { return a.Is6() == f.Prefer6 }
+	for _, s := range addresses {
+		a, err := tid.ParseIP(s)
+		if err != nil || a.Is4() && !f.V4 || a.Is6() && !f.V6 {
+			continue
+		}
+		if text == "" || prefer(a) && !prefer(best) || prefer(a) == prefer(best) && a.Less(best) {
+			best, text = a, s
+		}
+	}
+	if text == "" {
+		return nil
+	}
+	return []string{text}
+}
+
 // NBFTMode says what is done with the boot connections of the NVMe Boot Firmware Table.
 type NBFTMode uint8
 
@@ -121,7 +144,7 @@ type Common struct {
 	IgnoreIface bool
 	Families    Families
 	Controllers []Controller // of this daemon's kind, no two with the same Transport ID, in the order of the files
-	Excludes    []Exclude
+	Excludes    []Exclude    // those that make sense
 
 	// Incomplete says that a controller which the administrator named may be missing from
 	// Controllers: a line was not understood, or a file set never had a good version. As long as
@@ -129,7 +152,7 @@ type Common struct {
 	Incomplete bool
 }
 
-// Exclude is one exclude= line. Package exclusion reads its Text.
+// Exclude is one exclude= line; package exclusion reads its Text (ParseOwn).
 type Exclude struct{ Text, Where string }
 
 // Staf is what stafd is configured to do.
