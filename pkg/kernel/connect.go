@@ -1,0 +1,113 @@
+package kernel
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connect makes a connection, registers it at once, and shuts the secrets that sysfs
+// shows to everybody. It runs in the worker process.
+func (h *host) connect(w *wanted, known Options) (*Connection, error) {
+	keys, err := h.findKeys(w)
+	if err != nil {
+		return nil, &ConnectError{TID: w.TID, Class: Auth, Detail: err.Error()}
+	}
+	text, leftOut, err := optionString(*w, known, keys, h.pageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	intent, err := Intent{TID: w.TID, Kind: w.Kind, Host: w.Host}.note(h.runDir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, err)
+	}
+	dev, err := h.openFabrics()
+	if err != nil {
+		intent.done()
+		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, noFabrics(err))
+	}
+	defer func() { _ = dev.Close() }()
+
+	start := time.Now()
+	_, err = dev.Write(text)
+	took := time.Since(start)
+	if err != nil {
+		intent.done()
+		e := failed(w.TID, err, took)
+		e.Warnings = leftOut
+		return nil, e
+	}
+	c, err := readConnection(dev)
+	if err != nil {
+		// The connection exists, and nobody knows under which name.
+		intent.leave()
+		return nil, &ConnectError{TID: w.TID, Detail: fmt.Sprintf("connected, but the kernel's reply cannot be read: %v", err), Took: took}
+	}
+	// Nothing comes before the entry: until it is there, others take the controller for unowned.
+	warning := h.register(c.Name(), w)
+	if warning == nil {
+		intent.done()
+	} else {
+		intent.leave()
+		leftOut = append(leftOut, warning.Error())
+	}
+	h.shutSecrets(c.Name())
+	c.Took, c.Warnings = took, leftOut
+	return c, nil
+}
+
+// readConnection reads instance=N,cntlid=M, which the device tells after a connect.
+func readConnection(dev fabricsDevice) (*Connection, error) {
+	buf := make([]byte, 256)
+	n, err := dev.ReadAt(buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	c := Connection{Instance: -1, CntlID: -1}
+	for field := range strings.SplitSeq(strings.TrimRight(string(buf[:n]), "\n\x00"), ",") {
+		name, value, _ := strings.Cut(field, "=")
+		number, err := strconv.Atoi(value)
+		switch {
+		case err != nil:
+		case name == "instance":
+			c.Instance = number
+		case name == "cntlid":
+			c.CntlID = number
+		}
+	}
+	if c.Instance < 0 {
+		return nil, fmt.Errorf("%q has no instance", buf[:n])
+	}
+	return &c, nil
+}
+
+// register writes the registry entry. When the controller went meanwhile, the udev rule
+// for that may have run before the entry was there, so the entry goes here.
+func (h *host) register(name string, w *wanted) error {
+	owner := cmp.Or(w.Owner, h.owner)
+	seqnum, err := h.registry.Create(name, owner, w.Attributes)
+	if err != nil {
+		return err
+	}
+	if _, err := h.sysfs.Controller(name); errors.Is(err, ErrGone) {
+		_, err = h.registry.RemoveIfOurs(name, owner, seqnum)
+		return err
+	}
+	return nil
+}
+
+// shutSecrets takes from others the right to read the DH-HMAC-CHAP secrets, which sysfs
+// shows in clear text with mode 0644 (drivers/nvme/host/sysfs.c).
+func (h *host) shutSecrets(name string) {
+	for _, attr := range []string{"dhchap_secret", "dhchap_ctrl_secret"} {
+		// Kernels without authentication do not have them.
+		_ = unix.Chmod(h.sysfs.classDir()+"/"+name+"/"+attr, 0o600)
+	}
+}

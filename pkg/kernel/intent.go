@@ -1,0 +1,205 @@
+package kernel
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stas-go/stas/pkg/tid"
+	"golang.org/x/sys/unix"
+)
+
+// Intent is a connection that a worker set out to make and did not report as registered.
+// It lies in a file that the worker holds a lock on until it is done; the kernel
+// drops the lock with the process, which is after its last call returned.
+type Intent struct {
+	TID  tid.TID
+	Kind tid.Kind
+	Host tid.Host
+
+	// Busy: the worker is still at it. Its connection, if there will be one, gets
+	// its registry entry; wait for it. Otherwise the worker was killed: an unowned
+	// live controller that fits is ours.
+	Busy bool `json:"-"`
+
+	path string
+}
+
+const (
+	intentMode = 0o600
+	maxIntent  = 16 << 10
+)
+
+func intentDir(runDir string) string { return filepath.Join(runDir, "intents") }
+
+func (i *Intent) file() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %q %q", i.Kind, i.TID, i.Host))
+	return hex.EncodeToString(sum[:12]) + ".json"
+}
+
+// Intents lists what workers of this run directory left or are at. A directory that is not
+// there has none. Files that hold nothing usable and are not being worked on are removed.
+func Intents(runDir string) ([]Intent, error) {
+	dir := intentDir(runDir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot list connect intents: %w", err)
+	}
+	var list []Intent
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		i, err := readIntent(filepath.Join(dir, e.Name()))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, errNoIntent):
+			if err := i.Forget(); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, err
+		default:
+			list = append(list, i)
+		}
+	}
+	slices.SortFunc(list, func(a, b Intent) int { return cmp.Or(a.TID.Compare(b.TID), cmp.Compare(a.path, b.path)) })
+	return list, nil
+}
+
+// errNoIntent: the worker was killed before it had written the file, so before it connected.
+var errNoIntent = errors.New("no complete intent")
+
+func readIntent(path string) (Intent, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Intent{}, fmt.Errorf("cannot read a connect intent: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	i := Intent{path: path}
+	// Asking for a lock without taking it disturbs no worker that is about to.
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+		return i, fmt.Errorf("cannot read the lock of connect intent %s: %w", path, err)
+	}
+	i.Busy = lock.Type != unix.F_UNLCK
+	text, err := io.ReadAll(io.LimitReader(f, maxIntent))
+	if err != nil {
+		return i, fmt.Errorf("cannot read connect intent %s: %w", path, err)
+	}
+	if json.Unmarshal(text, &i) != nil || i.TID == (tid.TID{}) {
+		if i.Busy {
+			return i, nil // it is being written
+		}
+		return i, errNoIntent
+	}
+	return i, nil
+}
+
+// Forget removes an intent that has been dealt with. One that a worker has taken up
+// again stays, and that is no error.
+func (i *Intent) Forget() error {
+	f, err := os.OpenFile(i.path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remove a connect intent: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if lockFile(f) != nil {
+		return nil
+	}
+	if err := os.Remove(i.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove a connect intent: %w", err)
+	}
+	return nil
+}
+
+// lockFile takes the lock of an open intent, or fails at once. It belongs to the open
+// file, not to the process, so that it holds against other goroutines too.
+func lockFile(f *os.File) error {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
+}
+
+// heldIntent is an intent under work.
+type heldIntent struct {
+	file *os.File
+	path string
+}
+
+// note writes down an intent and takes its lock. The error is ErrBusy where another
+// worker of this run directory is at the same connection.
+func (i Intent) note(runDir string) (*heldIntent, error) {
+	dir := intentDir(runDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot note a connect intent: %w", err)
+	}
+	text, err := json.Marshal(i)
+	if err != nil {
+		return nil, fmt.Errorf("cannot note a connect intent: %w", err)
+	}
+	path := filepath.Join(dir, i.file())
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, intentMode)
+		if err != nil {
+			return nil, fmt.Errorf("cannot note a connect intent: %w", err)
+		}
+		if err := lockFile(f); err != nil {
+			_ = f.Close()
+			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+				return nil, fmt.Errorf("%w: another worker connects the same", ErrBusy)
+			}
+			return nil, fmt.Errorf("cannot lock connect intent %s: %w", path, err)
+		}
+		// Forget may have removed the name between open and lock.
+		if !sameFile(f, path) {
+			_ = f.Close()
+			continue
+		}
+		if err := rewrite(f, text); err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("cannot note a connect intent: %w", err)
+		}
+		return &heldIntent{f, path}, nil
+	}
+}
+
+func sameFile(f *os.File, path string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+func rewrite(f *os.File, text []byte) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(text, 0)
+	return err
+}
+
+// done removes the intent: its connection is registered, or there is none.
+func (h *heldIntent) done() {
+	_ = os.Remove(h.path)
+	_ = h.file.Close()
+}
+
+// leave keeps the intent for the next start of the daemon.
+func (h *heldIntent) leave() { _ = h.file.Close() }

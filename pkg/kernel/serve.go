@@ -1,0 +1,218 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// workerEnv marks a process that was started as worker.
+const workerEnv = "STAS_KERNEL_WORKER"
+
+// RunWorkerIfAsked serves as kernel worker and never returns where this process was started
+// as one. A program that uses [Worker] calls it first thing in main.
+func RunWorkerIfAsked() {
+	if os.Getenv(workerEnv) == "" {
+		return
+	}
+	if err := runWorker(os.Stdin, os.Stdout, newHost); err != nil {
+		fmt.Fprintln(os.Stderr, "kernel worker:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// runWorker serves a daemon until the pipe from it ends.
+func runWorker(in io.Reader, out io.Writer, open func(greeting) *host) error {
+	// What ends the daemon must not end the worker: it goes when the pipe is closed and what
+	// it began is done. SIGPIPE: replies that nobody waits for any more.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	var g greeting
+	if _, err := readFrame(in, &g); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return fmt.Errorf("cannot read the greeting: %w", err)
+	}
+	return serve(in, out, open(g))
+}
+
+// How many calls of a kind may be in the kernel at once. Each holds a thread.
+const (
+	deleteWidth = 16
+	adminWidth  = 32
+)
+
+// server is the worker's side of the pipe. Its lock guards the queues; no call is made under it.
+type server struct {
+	host *host
+
+	out      io.Writer
+	outMutex sync.Mutex
+
+	mu       sync.Mutex
+	stopping bool
+	connects []*request
+	lanes    map[string]*lane
+	sessions map[uint64]controllerDevice
+	known    *Options
+
+	running sync.WaitGroup
+	deletes chan struct{}
+	admins  chan struct{}
+}
+
+// serve runs until in ends, finishes what it began, and starts nothing that was queued.
+func serve(in io.Reader, out io.Writer, h *host) error {
+	s := &server{host: h, out: out, lanes: map[string]*lane{}, sessions: map[uint64]controllerDevice{},
+		deletes: make(chan struct{}, deleteWidth), admins: make(chan struct{}, adminWidth)}
+	var err error
+	for {
+		r := new(request)
+		var data []byte
+		if data, err = readFrame(in, r); err != nil {
+			break
+		}
+		s.dispatch(r, data)
+	}
+	s.mu.Lock()
+	s.stopping = true
+	s.connects = nil
+	s.mu.Unlock()
+	s.running.Wait()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (s *server) dispatch(r *request, data []byte) {
+	switch {
+	case r.Op == opConnect && r.Connect != nil:
+		s.queueConnect(r)
+	case r.Op == opDisconnect && r.Disconnect != nil:
+		s.queueDisconnect(r)
+	case (r.Op == opAdmin || r.Op == opRelease) && r.Admin != nil:
+		s.queueAdmin(job{r, data})
+	case r.Op == opCancel:
+		s.cancel(r.Cancel)
+	case r.Op == opOptions:
+		s.start(func() {
+			known, err := s.options()
+			s.answer(reply{ID: r.ID, Options: known, Failure: packError(err)}, nil)
+		})
+	case r.Op == opKickstart:
+		s.start(func() { s.answer(reply{ID: r.ID, Failure: packError(s.host.kickstart())}, nil) })
+	default:
+		s.answer(reply{ID: r.ID, Failure: &failure{Text: fmt.Sprintf("operation %q is unknown", r.Op)}}, nil)
+	}
+}
+
+func (s *server) start(f func()) { s.running.Go(f) }
+
+// answer sends a reply. Where that is not possible the daemon is gone, or will see the
+// pipe end: nothing more can be told to it.
+func (s *server) answer(r reply, data []byte) {
+	frame, err := appendFrame(nil, r, data)
+	if err != nil {
+		frame, _ = appendFrame(nil, reply{ID: r.ID, Failure: packError(err)}, nil)
+	}
+	s.outMutex.Lock()
+	defer s.outMutex.Unlock()
+	_, _ = s.out.Write(frame)
+}
+
+// options asks the kernel once in the life of a worker: what it knows does not change.
+func (s *server) options() (*Options, error) {
+	s.mu.Lock()
+	known := s.known
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	read, err := readOptions(s.host.openFabrics, s.host.release)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.known = &read
+	s.mu.Unlock()
+	return &read, nil
+}
+
+// queueConnect adds to the one lane of connects: the kernel makes one at a time.
+func (s *server) queueConnect(r *request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connects = append(s.connects, r)
+	if len(s.connects) == 1 {
+		s.start(s.runConnects)
+	}
+}
+
+func (s *server) runConnects() {
+	for {
+		s.mu.Lock()
+		if len(s.connects) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		r := s.connects[0]
+		s.mu.Unlock()
+
+		answer := reply{ID: r.ID}
+		known, err := s.options()
+		if err == nil {
+			answer.Connection, err = s.host.connect(r.Connect, *known)
+		}
+		answer.Failure = packError(err)
+		s.answer(answer, nil)
+
+		s.mu.Lock()
+		// The queue is emptied when the pipe ends.
+		if len(s.connects) > 0 {
+			s.connects[0] = nil
+			s.connects = s.connects[1:]
+		}
+		s.mu.Unlock()
+	}
+}
+
+// cancel drops a request whose caller stopped waiting, if its turn has not come.
+func (s *server) cancel(id uint64) {
+	s.mu.Lock()
+	dropped := s.drop(id)
+	s.mu.Unlock()
+	if dropped {
+		s.answer(reply{ID: id, Failure: packError(ErrNotBegun)}, nil)
+	}
+}
+
+func (s *server) drop(id uint64) bool {
+	for i, r := range s.connects {
+		if i > 0 && r.ID == id { // the first is being worked on
+			s.connects = slices.Delete(s.connects, i, i+1)
+			return true
+		}
+	}
+	for _, l := range s.lanes {
+		for i, j := range l.queue {
+			if j.ID == id && j.Op != opRelease {
+				l.queue = slices.Delete(l.queue, i, i+1)
+				return true
+			}
+		}
+		for i, r := range l.deletes {
+			if i > 0 && r.ID == id {
+				l.deletes = slices.Delete(l.deletes, i, i+1)
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,138 @@
+package kernel
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"golang.org/x/sys/unix"
+)
+
+// Sysfs reads what the kernel shows of NVMe controllers. It keeps no state and may be used
+// from many goroutines. Reading a controller takes about fifteen small reads and a
+// handful of allocations, and never blocks on the fabric.
+type Sysfs struct {
+	Root string // "" means /sys
+}
+
+func (s Sysfs) root() string { return cmp.Or(s.Root, "/sys") }
+
+func (s Sysfs) classDir() string { return s.root() + "/class/nvme" }
+
+// Names lists all controllers of the host, PCIe ones too, in the order of their instances.
+// A host without any has none, which is no error.
+func (s Sysfs) Names() ([]string, error) {
+	dir, err := os.Open(s.classDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot list NVMe controllers: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	all, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list NVMe controllers: %w", err)
+	}
+	names := slices.DeleteFunc(all, func(n string) bool { _, ok := instanceOf(n); return !ok })
+	slices.SortFunc(names, func(a, b string) int {
+		x, _ := instanceOf(a)
+		y, _ := instanceOf(b)
+		return cmp.Compare(x, y)
+	})
+	return names, nil
+}
+
+// Controllers reads every fabrics controller. PCIe ones are left out, and so are those that
+// vanish meanwhile.
+func (s Sysfs) Controllers() ([]Controller, error) {
+	names, err := s.Names()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Controller, 0, len(names))
+	for _, name := range names {
+		c, err := s.Controller(name)
+		switch {
+		case errors.Is(err, ErrGone):
+		case err != nil:
+			return nil, err
+		case c.Transport.Fabric():
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+// Controller reads one controller, of whatever transport. The error is [ErrGone] where it
+// does not exist or goes while it is read.
+func (s Sysfs) Controller(name string) (Controller, error) {
+	instance, ok := instanceOf(name)
+	if !ok {
+		return Controller{}, fmt.Errorf("cannot read controller: %w", checkName(name))
+	}
+	dir, err := s.openController(name)
+	if err != nil {
+		return Controller{}, err
+	}
+	defer func() { _ = unix.Close(dir) }()
+	c := Controller{Name: name, Instance: instance}
+	if err := c.read(dir); err != nil {
+		return Controller{}, fmt.Errorf("cannot read controller %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// openController opens the directory of a controller. Whatever is opened relative to it
+// belongs to this one controller, also after the name was given to another.
+func (s Sysfs) openController(name string) (int, error) {
+	dir, err := unix.Open(s.classDir()+"/"+name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot read controller %s: %w", name, goneOr(err))
+	}
+	return dir, nil
+}
+
+// goneOr maps the errors that a device on its way out gives to ErrGone.
+func goneOr(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return ErrGone
+	}
+	return err
+}
+
+// buffers holds scratch space of attrReader.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
+
+// read fills c from the open directory of its controller.
+func (c *Controller) read(dir int) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(dir, &stat); err != nil {
+		return goneOr(err)
+	}
+	c.Inode = stat.Ino
+
+	scratch := buffers.Get().(*[]byte)
+	defer buffers.Put(scratch)
+	r := attrReader{dir: dir, buf: (*scratch)[:0]}
+	for i := range attrNames {
+		r.next(i)
+	}
+	*scratch = r.buf[:0]
+	text := r.texts()
+	c.fill(&text)
+	// An incomplete picture must not pass for one of a kernel that has fewer attributes.
+	if c.State == "" || c.Transport == "" {
+		return ErrGone
+	}
+	if c.Transport == nvme.PCIe {
+		c.Traddr = text[attrAddress]
+	}
+	return nil
+}
