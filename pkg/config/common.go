@@ -22,8 +22,10 @@ func (c *Common) globalSettings(kato string) []setting {
 		switch p.key {
 		case "nr-io-queues", "nr-write-queues", "nr-poll-queues", "duplicate-connect", "dhchap-secret", "dhchap-ctrl-secret":
 			continue
-		case "hdr-digest", "data-digest", "disable-sqflow", "tls", "concat":
+		case "hdr-digest", "data-digest", "disable-sqflow":
 			s.usual = "the default false"
+		case "tls", "concat", "keyring", "tls-key", "tls-key-identity":
+			s.strict = true
 		case "kato":
 			s.usual = kato
 		}

@@ -136,6 +136,9 @@ func (c *Controller) normalise(warn func(string)) error {
 	if len(c.HostIface) > maxIface || strings.ContainsAny(c.HostIface, "/ \t") {
 		return fmt.Errorf("host-iface %q cannot be the name of an interface", shown(c.HostIface))
 	}
+	if c.Transport == nvme.FC { // the form of log pages
+		t.Traddr, t.HostTraddr = strings.Replace(t.Traddr, ",", ":", 1), strings.Replace(t.HostTraddr, ",", ":", 1)
+	}
 	n, err := tid.New(c.Kind, t)
 	if err != nil {
 		return err

@@ -22,8 +22,11 @@ func LoadStaf(f Files) (*Staf, []Problem, error) {
 	if err != nil {
 		return nil, problems, err
 	}
-	s, more := buildStaf(f.Own, entries)
-	return s, append(problems, more...), nil
+	s, r := buildStaf(f.Own, entries)
+	if problems = append(problems, r.problems...); r.rejected != nil {
+		return nil, problems, r.rejected
+	}
+	return s, problems, nil
 }
 
 // LoadStac reads stacd's files; see [LoadStaf].
@@ -32,8 +35,11 @@ func LoadStac(f Files) (*Stac, []Problem, error) {
 	if err != nil {
 		return nil, problems, err
 	}
-	s, more := buildStac(f.Own, entries)
-	return s, append(problems, more...), nil
+	s, r := buildStac(f.Own, entries)
+	if problems = append(problems, r.problems...); r.rejected != nil {
+		return nil, problems, r.rejected
+	}
+	return s, problems, nil
 }
 
 // readSet reads a 2.x file and its drop-ins. One unusable file makes the set unusable.
@@ -62,22 +68,22 @@ func readSet(path string) ([]entry, []Problem, error) {
 	return entries, problems, err
 }
 
-func buildStaf(path string, entries []entry) (*Staf, []Problem) {
+func buildStaf(path string, entries []entry) (*Staf, *report) {
 	s, old, r, scope := DefaultStaf(), &oldStaf{}, &report{}, &Scope{File: path}
 	apply(stafSettings(s, scope, old), entries, r)
 	old.settle(s)
 	scope.Discovery = s.Defaults
 	s.finish(r)
-	return s, r.problems
+	return s, r
 }
 
-func buildStac(path string, entries []entry) (*Stac, []Problem) {
+func buildStac(path string, entries []entry) (*Stac, *report) {
 	s, old, r, scope := DefaultStac(), &oldStac{}, &report{}, &Scope{File: path}
 	apply(stacSettings(s, scope, old), entries, r)
 	old.settle(s)
 	scope.IO = s.Defaults
 	s.finish(r)
-	return s, r.problems
+	return s, r
 }
 
 // finish gives every controller the defaults and keeps one of those that are the same connection.

@@ -70,6 +70,9 @@ func (p *param) allowed() string {
 	case p.secret != nil:
 		return "is a secret of the form DHHC-1:<hash>:<base64>:"
 	}
+	if p.key == "tls-key-identity" {
+		return "is text that prints"
+	}
 	return "is text without white space and commas"
 }
 

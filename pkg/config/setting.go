@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -12,6 +13,7 @@ type setting struct {
 	usual        string // what holds where the key is absent or bad, in words
 	deprecated   string // non-empty: the key still works, or is ignored; says what to write instead
 	secret       bool
+	strict       bool // a bad value rejects the file: nothing may be connected less securely than it says
 	set          func(value string) error    // for a key that counts once; leaves everything as it is on an error
 	add          func(e entry, r *report)    // for a key that may repeat
 	check        func(value string) []string // what to warn about in a value that was taken
@@ -22,6 +24,7 @@ type setting struct {
 type report struct {
 	problems   []Problem
 	incomplete bool
+	rejected   error // the files as a whole cannot be used
 }
 
 func (r *report) add(e entry, severity Severity, value, format string, args ...any) {
@@ -91,6 +94,11 @@ func applyOne(s *setting, e entry, r *report) {
 		} else {
 			err = s.set(e.value)
 		}
+	}
+	if err != nil && s.strict {
+		r.rejected = errors.Join(r.rejected, &FileError{File: e.file, Line: e.line,
+			Reason: fmt.Sprintf("[%s] %s: %v; allowed %s", e.section, e.key, err, s.allowed)})
+		return
 	}
 	if err != nil {
 		r.add(e, Error, display(s, e), "%v; allowed %s; using %s", err, s.allowed, s.usual)

@@ -56,14 +56,14 @@ func stacSettings(s *Stac, scope *Scope, old *oldStac) []setting {
 				return nil
 			}},
 		setting{section: ioSection, key: "honor-fabric-zoning", allowed: "are yes and no", usual: "the default yes",
-			set: func(v string) error { return store(&old.zoning)(flag(parseWord(v, "yes", "no"))) }},
+			set: func(v string) error { return store(&old.zoning)(asFlag(parseWord(v, "yes", "no"))) }},
 		setting{section: ioSection, key: "nbft-reconnect", allowed: "are yes and no", usual: "the default no",
 			set: func(v string) error { return store(&s.NBFTReconnect)(parseWord(v, "yes", "no")) }},
 		setting{section: "Global", key: "udev-rule", allowed: "are enabled and disabled", usual: "nothing",
 			deprecated: "it has no effect, udev rules are left alone", set: func(string) error { return nil }},
 		setting{section: "Global", key: "sticky-connections", allowed: "are enabled and disabled", usual: "the default only-stas-connections",
 			deprecated: "write disconnect-scope=no-disconnect for enabled, disconnect-scope=only-stas-connections for disabled",
-			set:        func(v string) error { return store(&old.sticky)(flag(parseWord(v, "enabled", "disabled"))) }},
+			set:        func(v string) error { return store(&old.sticky)(asFlag(parseWord(v, "enabled", "disabled"))) }},
 	)
 }
 

@@ -30,11 +30,11 @@ func stafSettings(s *Staf, scope *Scope, old *oldStaf) []setting {
 			set: func(v string) error { return store(&s.PLEO)(parseWord(v, "enabled", "disabled")) }},
 		setting{section: "Global", key: "persistent-connections", allowed: "are true and false", usual: "the default false",
 			deprecated: "write it in [" + dcSection + "]",
-			set:        func(v string) error { return store(&old.globalPersistent)(flag(parseBool(v))) }},
+			set:        func(v string) error { return store(&old.globalPersistent)(asFlag(parseBool(v))) }},
 		setting{section: "Service Discovery", key: "zeroconf", allowed: "are enabled and disabled", usual: "the default enabled",
 			set: func(v string) error { return store(&s.Zeroconf)(parseWord(v, "enabled", "disabled")) }},
 		setting{section: dcSection, key: "persistent-connections", allowed: "are true and false", usual: "the default true",
-			set: func(v string) error { return store(&old.persistent)(flag(parseBool(v))) }},
+			set: func(v string) error { return store(&old.persistent)(asFlag(parseBool(v))) }},
 		setting{section: dcSection, key: "persistent", allowed: "are force, auto, no", usual: "the default force",
 			set: func(v string) error { return store(&s.Persistent)(parsePersistence(v)) }},
 		setting{section: dcSection, key: "zeroconf-connections-persistence", deprecated: "write dc-giveup-timeout",
@@ -106,6 +106,6 @@ func warnBigM(meaning string) func(string) []string {
 	}
 }
 
-func flag(v bool, err error) (tid.Flag, error) { return tid.SetFlag(v), err }
+func asFlag(v bool, err error) (tid.Flag, error) { return tid.SetFlag(v), err }
 
 func some[T any](v T, err error) (*T, error) { return &v, err }
