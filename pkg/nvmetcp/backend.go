@@ -11,6 +11,7 @@ import (
 // ConnectRequest is a Connect of an admin queue, as a [Resolver] sees it.
 type ConnectRequest struct {
 	nvme.ConnectData
+	Port          string // the name that [Target.Serve] was given
 	Local, Remote netip.AddrPort
 	KeepAlive     time.Duration
 }
@@ -25,7 +26,7 @@ type Resolver interface {
 // Backend is the subsystem behind a controller. Its methods are called by the
 // goroutines of connections, concurrently.
 //
-// It may also have the methods of [DIMBackend], [NVMBackend], [Authenticator] and [Closer].
+// It may also have the methods of [DIMBackend], [NVMBackend], [Authenticator] and [Follower].
 type Backend interface {
 	// Identify describes the controller; what belongs to the transport and to the
 	// connection (CNTLID, SUBNQN, SGLS, capsule sizes, queue entry sizes) is filled in.
@@ -47,8 +48,9 @@ type NVMBackend interface {
 	ActiveNamespaces(after uint32, max int) []uint32
 }
 
-// Closer learns of the end of a controller, once.
-type Closer interface {
+// Follower learns of the start and of the end of each controller, once each and in this order.
+type Follower interface {
+	Opened(*Controller)
 	Closed(c *Controller, reason error)
 }
 

@@ -55,6 +55,9 @@ func (c *Controller) Since() time.Time                    { return c.since }
 func (c *Controller) Backend() Backend                    { return c.backend }
 func (c *Controller) ControllerType() nvme.ControllerType { return c.kind }
 
+// Port names the listener that the controller was reached through.
+func (c *Controller) Port() string { return c.req.Port }
+
 // KeepAlive is the timeout in force, 0 for none.
 func (c *Controller) KeepAlive() time.Duration {
 	c.mu.Lock()
@@ -248,7 +251,7 @@ func (c *Controller) end(reason error) {
 	for _, q := range io {
 		q.close(reason)
 	}
-	if closer, ok := c.backend.(Closer); ok {
-		closer.Closed(c, reason)
+	if f, ok := c.backend.(Follower); ok {
+		f.Closed(c, reason)
 	}
 }

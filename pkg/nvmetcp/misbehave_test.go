@@ -158,7 +158,7 @@ func FuzzTarget(f *testing.F) {
 		target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: make([]byte, 4096)}, testSub: newDisk(1 << 16)}}
 		host, peer := net.Pipe()
 		done := make(chan struct{})
-		go func() { defer close(done); target.serveConn(context.Background(), peer) }()
+		go func() { defer close(done); target.serveConn(context.Background(), peer, "") }()
 		go func() {
 			buf := make([]byte, 32<<10)
 			for {

@@ -41,6 +41,7 @@ var Steps = []string{
 // Step is a point of a conversation. What is not known yet is empty.
 type Step struct {
 	Name            string
+	Port            string // the name that [Target.Serve] was given
 	Local, Remote   netip.AddrPort
 	SubNQN, HostNQN string
 }

@@ -49,9 +49,9 @@ type Target struct {
 	lastID uint16
 }
 
-// Serve accepts connections of l until ctx ends or l is closed, then closes all of
+// Serve accepts connections of l, which it calls port towards others, until ctx ends or l is closed, then closes all of
 // them and waits for their goroutines. It closes l. The end of ctx is no error.
-func (t *Target) Serve(ctx context.Context, l net.Listener) error {
+func (t *Target) Serve(ctx context.Context, l net.Listener, port string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -81,7 +81,7 @@ func (t *Target) Serve(ctx context.Context, l net.Listener) error {
 		}
 		wg.Go(func() {
 			defer t.leave()
-			t.serveConn(ctx, nc)
+			t.serveConn(ctx, nc, port)
 		})
 	}
 }
@@ -161,6 +161,7 @@ func (t *Target) intercept(s Step) Action {
 // Event is something that happened between a host and the target.
 type Event struct {
 	Kind            string // "connection", "connect", "disconnect", "command", "aen" or "error"
+	Port            string
 	Local, Remote   netip.AddrPort
 	HostNQN, SubNQN string
 	Cntlid          uint16

@@ -134,7 +134,7 @@ func serve(t testing.TB, target *Target) Endpoint {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- target.Serve(ctx, l) }()
+	go func() { done <- target.Serve(ctx, l, "test") }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

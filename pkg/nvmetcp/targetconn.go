@@ -27,6 +27,7 @@ var (
 // executes its commands in order; commands that are delayed on purpose have their own.
 type conn struct {
 	t      *Target
+	port   string
 	nc     net.Conn
 	r      *Reader
 	ctx    context.Context
@@ -50,13 +51,13 @@ type conn struct {
 	lastTag   uint16
 }
 
-func (t *Target) serveConn(ctx context.Context, nc net.Conn) {
+func (t *Target) serveConn(ctx context.Context, nc net.Conn, port string) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	defer nc.Close()
-	c := &conn{t: t, nc: nc, ctx: ctx, cancel: cancel, w: NewWriter(nc), started: time.Now()}
+	c := &conn{t: t, port: port, nc: nc, ctx: ctx, cancel: cancel, w: NewWriter(nc), started: time.Now()}
 	c.r = NewReader(bufio.NewReaderSize(nc, 4096), TargetSide, MaxAdminInCapsule)
 	err := c.run()
 	if cause := context.Cause(ctx); cause != nil {
@@ -87,7 +88,7 @@ func (c *conn) finish(err error) {
 func (c *conn) close(reason error) { c.cancel(reason) }
 
 func (c *conn) step(name string) Step {
-	s := Step{Name: name, Local: addrPort(c.nc.LocalAddr()), Remote: addrPort(c.nc.RemoteAddr())}
+	s := Step{Name: name, Port: c.port, Local: addrPort(c.nc.LocalAddr()), Remote: addrPort(c.nc.RemoteAddr())}
 	if c.ctrl != nil {
 		s.SubNQN, s.HostNQN = c.ctrl.SubNQN(), c.ctrl.HostNQN()
 	}
@@ -95,7 +96,7 @@ func (c *conn) step(name string) Step {
 }
 
 func (c *conn) event(kind, detail string) Event {
-	e := Event{Kind: kind, Queue: c.qid, Detail: detail,
+	e := Event{Kind: kind, Port: c.port, Queue: c.qid, Detail: detail,
 		Local: addrPort(c.nc.LocalAddr()), Remote: addrPort(c.nc.RemoteAddr())}
 	if c.ctrl != nil {
 		e.Cntlid, e.SubNQN, e.HostNQN = c.ctrl.id, c.ctrl.SubNQN(), c.ctrl.HostNQN()

@@ -96,7 +96,7 @@ func (c *conn) connectAdmin(data *nvme.ConnectData, kato time.Duration) reply {
 	if data.CntlID != nvme.CntlIDDynamic {
 		return reply{status: invalidConnect, result: offsetCntlID}
 	}
-	req := ConnectRequest{ConnectData: *data, KeepAlive: kato,
+	req := ConnectRequest{ConnectData: *data, Port: c.port, KeepAlive: kato,
 		Local: addrPort(c.nc.LocalAddr()), Remote: addrPort(c.nc.RemoteAddr())}
 	backend, err := c.t.Resolver.Resolve(&req)
 	if err != nil {
@@ -119,6 +119,9 @@ func (c *conn) connectAdmin(data *nvme.ConnectData, kato time.Duration) reply {
 	c.auth = newAuth(backend, ctrl)
 	if c.auth.pending() {
 		result |= connectAuthRequired
+	}
+	if f, ok := backend.(Follower); ok {
+		f.Opened(ctrl)
 	}
 	c.t.observe(c.event("connect", fmt.Sprintf("keep alive %s, host ID %s", kato, req.HostID)))
 	return reply{result: result}
