@@ -1,0 +1,91 @@
+//go:build e2e
+
+// Package e2e tests the installed programs on a real kernel, inside the VM of test/vm.
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/test/fabric"
+)
+
+// TestMain refuses to run anywhere but in the VM: the tests disconnect every fabrics controller that they see.
+func TestMain(m *testing.M) {
+	if name, _ := os.Hostname(); name != "stas-vm" {
+		println("e2e: not in the VM of test/vm; use make e2e")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// TestBed shows that the guest is what the other tests expect: real kernel, running systemd, target, host, discovery.
+func TestBed(t *testing.T) {
+	fabric.Clean(t)
+	if state := strings.TrimSpace(fabric.Run(t, "systemctl", "is-system-running")); state != "running" {
+		t.Errorf("systemd is %s, not running", state)
+	}
+	if _, err := os.Stat("/dev/nvme-fabrics"); err != nil {
+		t.Error(err)
+	}
+	for _, f := range []string{"/etc/nvme/hostnqn", "/etc/nvme/hostid", "/opt/nvme-stas/run/stafctl"} {
+		if b, err := os.ReadFile(f); err != nil || len(b) == 0 {
+			t.Errorf("%s: empty or %v", f, err)
+		}
+	}
+	if b, err := os.ReadFile("/proc/version"); err == nil {
+		t.Logf("%s", b)
+	}
+}
+
+// TestBedTarget connects by hand and proves that the proofs work: I/O, unharmed controllers, recorded removal.
+func TestBedTarget(t *testing.T) {
+	fabric.Clean(t)
+	port := fabric.TCP(t, "127.0.0.1", 4420)
+	sub := fabric.NewSubsystem(t, "nqn.2014-08.org.nvmexpress:test:bed", fabric.Options{})
+	port.Link(t, sub)
+
+	events := fabric.Record(t)
+	name, err := fabric.Connect("transport=tcp,traddr=127.0.0.1,trsvcid=4420,nqn=" + sub.NQN + ",hostnqn=" + hostNQN(t) + ",hostid=" + hostID(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fabric.AwaitLive(t, 10*time.Second, sub.NQN)
+	before := fabric.Controllers(t)
+	if len(before) != 1 || before[0].Name != name || before[0].Field("trsvcid") != "4420" || before[0].Type != "io" {
+		t.Fatalf("controllers: %+v", before)
+	}
+	traffic := fabric.StartIO(t, fabric.BlockDevice(t, 10*time.Second, sub.NQN, 1), 0)
+	fabric.Eventually(t, 10*time.Second, func() error {
+		if traffic.Blocks() < 20 {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
+	})
+	traffic.Stop(t)
+	fabric.Unharmed(t, before)
+	events.NoneRemoved(t)
+
+	fabric.Run(t, "nvme", "disconnect", "-n", sub.NQN)
+	fabric.AwaitGone(t, 10*time.Second, sub.NQN)
+	fabric.Eventually(t, 5*time.Second, func() error {
+		if events.Count("remove", "") != 1 {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
+	})
+}
+
+func hostNQN(t *testing.T) string { return content(t, "/etc/nvme/hostnqn") }
+func hostID(t *testing.T) string  { return content(t, "/etc/nvme/hostid") }
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,230 @@
+package fabric
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// links are the interfaces that functions of this package make.
+var links = []string{"stas-hole", "stas-v0", "stas-d0", "stas-d1"}
+
+// Clean makes the machine as it was after its boot, whatever the test before left behind: daemons stopped and their
+// state gone, no fabrics controller, no target, no interface of ours, the configuration as installed, no
+// exclusion, no registry entry. When the test fails, the daemons' journal since here is shown.
+func Clean(t testing.TB) {
+	t.Helper()
+	announce(t)
+	since := time.Now()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("controllers at the end:\n%s", describe(controllers()))
+			t.Logf("journal of the daemons:\n%s", lastOf(journal(since, "stafd", "stacd"), 150))
+		}
+	})
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"daemons", stopDaemons},
+		{"controllers", disconnectAll},
+		{"target", removeTarget},
+		{"interfaces", removeLinks},
+		{"state", removeState},
+		{"configuration", restoreConfiguration},
+		{"modules", loadModules},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatalf("cannot clean up %s: %v", step.what, err)
+		}
+	}
+}
+
+// announce writes the test's name where it explains what follows: into the kernel's log and with it the journal.
+func announce(t testing.TB) {
+	_ = put("/dev/kmsg", fmt.Sprintf("<5>stas-test: === %s\n", t.Name()))
+}
+
+var loadModules = sync.OnceValue(func() error {
+	_, err := output("modprobe", "-a", "nvme-fabrics", "nvme-tcp", "nvmet", "nvmet-tcp")
+	return err
+})
+
+// stopDaemons stops the daemons and whatever worker of theirs still runs.
+func stopDaemons() error {
+	for _, unit := range []string{"stafd.service", "stacd.service"} {
+		if _, err := os.Stat("/usr/lib/systemd/system/" + unit); err != nil {
+			continue
+		}
+		// A test may have stopped the process with a signal, so that it cannot answer a polite request.
+		_, _ = output("systemctl", "kill", "--kill-whom=all", "--signal=CONT", unit)
+		if _, err := output("systemctl", "stop", unit); err != nil {
+			return err
+		}
+		_, _ = output("systemctl", "kill", "--kill-whom=all", "--signal=KILL", unit)
+		_, _ = output("systemctl", "reset-failed", unit)
+	}
+	return nil
+}
+
+// disconnectAll deletes every fabrics controller. The deletions run side by side, as one can take long.
+func disconnectAll() error {
+	deadline := time.Now().Add(90 * time.Second)
+	asked := make(map[string]bool)
+	for {
+		left := controllers()
+		if len(left) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("still there:\n%s", describe(left))
+		}
+		for _, c := range left {
+			if !asked[c.Name] {
+				asked[c.Name] = true
+				go func() { _ = put("/sys/class/nvme/"+c.Name+"/delete_controller", "1") }() // what stays is seen above
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// removeTarget empties nvmet's configuration.
+func removeTarget() error {
+	ports, _ := filepath.Glob(nvmet + "/ports/*")
+	for _, p := range ports {
+		if err := removeAll(p + "/subsystems/*"); err != nil {
+			return err
+		}
+		referrals, _ := filepath.Glob(p + "/referrals/*")
+		for _, r := range referrals {
+			_ = put(r+"/enable", "0")
+			if err := os.Remove(r); err != nil {
+				return err
+			}
+		}
+		groups, _ := filepath.Glob(p + "/ana_groups/*")
+		for _, g := range groups {
+			if filepath.Base(g) != "1" { // the first one is the port's own
+				if err := os.Remove(g); err != nil {
+					return err
+				}
+			}
+		}
+		if err := os.Remove(p); err != nil {
+			return err
+		}
+	}
+	subsystems, _ := filepath.Glob(nvmet + "/subsystems/*")
+	for _, s := range subsystems {
+		if err := removeSubsystem(s); err != nil {
+			return err
+		}
+	}
+	if err := removeAll(nvmet + "/hosts/*"); err != nil {
+		return err
+	}
+	if err := removeFC(); err != nil {
+		return err
+	}
+	return os.RemoveAll(backing)
+}
+
+func removeSubsystem(path string) error {
+	namespaces, _ := filepath.Glob(path + "/namespaces/*")
+	for _, n := range namespaces {
+		_ = put(n+"/enable", "0")
+		if err := os.Remove(n); err != nil {
+			return err
+		}
+	}
+	if err := removeAll(path + "/allowed_hosts/*"); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// removeAll removes each file that the pattern names.
+func removeAll(pattern string) error {
+	names, err := filepath.Glob(pattern)
+	for _, n := range names {
+		if err := os.Remove(n); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func removeLinks() error {
+	for _, l := range links {
+		if _, err := os.Stat("/sys/class/net/" + l); err != nil {
+			continue
+		}
+		if _, err := output("ip", "link", "del", l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeState removes what the daemons keep in /run, registry entries and exclusions.
+func removeState() error {
+	for _, pattern := range []string{"/run/stafd/*", "/run/stacd/*", "/run/nvme/registry/*", "/etc/nvme/exclusions.conf*"} {
+		names, _ := filepath.Glob(pattern)
+		for _, n := range names {
+			if err := os.RemoveAll(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// original is the installed content of each file that Configure has changed; nil where there was none.
+var original = make(map[string][]byte)
+
+func restoreConfiguration() error {
+	for path, content := range original {
+		var err error
+		if content == nil {
+			if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		} else {
+			err = os.WriteFile(path, content, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+		delete(original, path)
+	}
+	return nil
+}
+
+// Configure writes a configuration file until the next Clean. A name without a slash is one in /etc/stas.
+func Configure(t testing.TB, name, content string) {
+	t.Helper()
+	path := name
+	if !strings.Contains(name, "/") {
+		path = "/etc/stas/" + name
+	}
+	if _, known := original[path]; !known {
+		before, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		original[path] = before
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,115 @@
+package fabric
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Uevent is an event of the kernel for a device of class nvme.
+type Uevent struct {
+	Time   time.Time
+	Action string            // add, remove, change
+	Name   string            // nvme3
+	Env    map[string]string // NVME_AEN, NVME_EVENT, …
+}
+
+// Recorder holds every nvme uevent since it was made, seen by a reader that shares nothing with the daemons.
+type Recorder struct {
+	mu     sync.Mutex
+	events []Uevent
+	err    error
+}
+
+// Record starts to record the kernel's uevents (netlink group 1) until the end of the test.
+func Record(t testing.TB) *Recorder {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, syscall.NETLINK_KOBJECT_UEVENT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Room for everything that happens while this process does not run; best effort, overflow is an error below.
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, 32<<20)
+	if err := syscall.Bind(fd, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK, Groups: 1}); err != nil {
+		_ = syscall.Close(fd)
+		t.Fatal(err)
+	}
+	socket := os.NewFile(uintptr(fd), "uevents") // non-blocking, so that Close ends Read
+	r := &Recorder{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.read(socket)
+	}()
+	t.Cleanup(func() {
+		_ = socket.Close()
+		<-done
+		if r.err != nil {
+			t.Errorf("the record of uevents is not complete: %v", r.err)
+		}
+	})
+	return r
+}
+
+func (r *Recorder) read(socket *os.File) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := socket.Read(b)
+		now := time.Now()
+		if err != nil {
+			r.mu.Lock()
+			if !errors.Is(err, os.ErrClosed) {
+				r.err = err
+			}
+			r.mu.Unlock()
+			return
+		}
+		e := Uevent{Time: now, Env: make(map[string]string)}
+		for i, field := range bytes.Split(b[:n], []byte{0}) {
+			if k, v, ok := strings.Cut(string(field), "="); ok && i > 0 {
+				e.Env[k] = v
+			}
+		}
+		if e.Env["SUBSYSTEM"] != "nvme" {
+			continue
+		}
+		e.Action = e.Env["ACTION"]
+		e.Name = e.Env["DEVPATH"][strings.LastIndexByte(e.Env["DEVPATH"], '/')+1:]
+		r.mu.Lock()
+		r.events = append(r.events, e)
+		r.mu.Unlock()
+	}
+}
+
+// Events are all those so far.
+func (r *Recorder) Events() []Uevent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Uevent(nil), r.events...)
+}
+
+// Count says how many events so far have the action and, where event is not empty, NVME_EVENT or NVME_AEN equal to it.
+func (r *Recorder) Count(action, event string) int {
+	n := 0
+	for _, e := range r.Events() {
+		if e.Action == action && (event == "" || e.Env["NVME_EVENT"] == event || e.Env["NVME_AEN"] == event) {
+			n++
+		}
+	}
+	return n
+}
+
+// NoneRemoved fails the test when a controller was removed, or lost its connection and made a new one.
+func (r *Recorder) NoneRemoved(t testing.TB) {
+	t.Helper()
+	for _, e := range r.Events() {
+		if e.Action == "remove" {
+			t.Errorf("%s was removed at %s", e.Name, e.Time.Format("15:04:05.000"))
+		}
+	}
+}
