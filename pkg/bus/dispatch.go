@@ -33,6 +33,7 @@ const (
 	errPropertyReadOnly = "org.freedesktop.DBus.Error.PropertyReadOnly"
 	errTimeout          = "org.freedesktop.DBus.Error.Timeout"
 	errUnknownInterface = "org.freedesktop.DBus.Error.UnknownInterface"
+	errUnknownMethod    = "org.freedesktop.DBus.Error.UnknownMethod"
 	errUnknownObject    = "org.freedesktop.DBus.Error.UnknownObject"
 	errUnknownProperty  = "org.freedesktop.DBus.Error.UnknownProperty"
 )

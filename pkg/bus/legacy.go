@@ -143,7 +143,16 @@ func quoted(s string) string {
 // that is left. A negative left means off.
 func Timer(interval, left time.Duration) string {
 	if left < 0 {
-		return fmt.Sprintf("%.1fs [off]", interval.Seconds())
+		return seconds(interval) + " [off]"
 	}
-	return fmt.Sprintf("%.1fs [%.1fs]", interval.Seconds(), left.Seconds())
+	return seconds(interval) + " [" + seconds(left.Round(time.Millisecond)) + "]"
+}
+
+// seconds always has a decimal point: 60.0s, 1.5s.
+func seconds(d time.Duration) string {
+	s := strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s + "s"
 }

@@ -11,7 +11,7 @@ import (
 type Object []Member
 
 // Member is one member of an [Object]. Value is a string, bool, number, nil, []string,
-// Object, []Object or []any of these.
+// Object, []Object, json.RawMessage (which must be valid JSON) or []any of these.
 type Member struct {
 	Name  string
 	Value any
@@ -29,6 +29,9 @@ func (o Object) String() string {
 	return string(b)
 }
 
+// JSON is the JSON text of v, which is of a kind that [Member] allows.
+func JSON(v any) ([]byte, error) { return appendJSON(nil, v) }
+
 func appendJSON(b []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
@@ -41,6 +44,8 @@ func appendJSON(b []byte, v any) ([]byte, error) {
 		return appendJSONObject(b, v)
 	case []Field:
 		return appendJSONFields(b, v), nil
+	case json.RawMessage:
+		return append(b, v...), nil
 	case []string:
 		return appendJSONArray(b, v)
 	case []Object:

@@ -14,6 +14,10 @@ func decodePages(body []any) ([]Page, error) {
 	if err := store(body, &wire); err != nil {
 		return nil, err
 	}
+	return checkPages(wire)
+}
+
+func checkPages(wire []wirePage) ([]Page, error) {
 	now, pages := time.Now(), make([]Page, len(wire))
 	seen := make(map[string]bool, len(wire))
 	for i := range wire {

@@ -94,7 +94,12 @@ func (b *Bus) Run() {
 	b.tb.Helper()
 	os.Remove(b.socket())
 	b.cmd = exec.Command("dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--print-address=1", "--config-file="+b.configFile())
-	b.cmd.Stderr = os.Stderr
+	errs, err := os.Create(filepath.Join(b.dir, "errors"))
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	defer errs.Close()
+	b.cmd.Stderr = errs
 	out, err := b.cmd.StdoutPipe()
 	if err == nil {
 		err = b.cmd.Start()
@@ -104,7 +109,8 @@ func (b *Bus) Run() {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "unix:") {
-		b.tb.Fatalf("dbus-daemon says %q, %v", line, err)
+		said, _ := os.ReadFile(errs.Name())
+		b.tb.Fatalf("dbus-daemon says %q, %v, %s", line, err, said)
 	}
 	b.exited = make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {

@@ -1,0 +1,17 @@
+// Command stacctl shows what stacd knows and does.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/ctl"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(ctl.Run(ctx, ctl.Stacctl(bus.Options{})))
+}
