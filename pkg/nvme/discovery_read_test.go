@@ -158,6 +158,20 @@ func TestReadDiscoveryLogMovingOnce(t *testing.T) {
 	}
 }
 
+func TestReadDiscoveryLogOneGoMoving(t *testing.T) {
+	s := &pageServer{t: t, page: pageOf(1, 2)}
+	s.before = func(call int) error {
+		if call == 2 {
+			s.page = pageOf(2, 5)
+		}
+		return nil
+	}
+	log, err := ReadDiscoveryLog(s.get, ReadOptions{NoOffset: true})
+	if err != nil || log.GenCtr != 2 || len(log.Entries) != 5 || len(s.calls) != 4 {
+		t.Errorf("%+v, %v after %v", log, err, s.calls)
+	}
+}
+
 func TestReadDiscoveryLogMovingForEver(t *testing.T) {
 	s := &pageServer{t: t}
 	gen := uint64(0)

@@ -229,6 +229,9 @@ func TestLegacySpellings(t *testing.T) {
 			t.Errorf("%T %#v prints as %q, want %q", tt.got, tt.got, got, tt.want)
 		}
 	}
+	if !(EPCSD | NCC).Has(EPCSD) || EPCSD.Has(EPCSD|NCC) || TReq(6).Secure() != TReqNotRequired {
+		t.Error("flags are not told apart")
+	}
 	for _, tr := range []Transport{TCP, RDMA, FC, Loop} {
 		if got := tr.Type().Transport(); got != tr {
 			t.Errorf("%s comes back as %q", tr, got)

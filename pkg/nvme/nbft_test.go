@@ -146,6 +146,7 @@ func TestParseNBFTErrors(t *testing.T) {
 
 // What is broken is left out or marked; what tells which connection is meant stays.
 func TestParseNBFTSkips(t *testing.T) {
+	info := func(b []byte) int { return int(binary.LittleEndian.Uint32(b[176:])) }
 	kept := func(n *NBFT) string {
 		return fmt.Sprintf("%d/%d/%d", len(n.Interfaces), len(n.Subsystems), len(n.Discovery))
 	}
@@ -176,6 +177,10 @@ func TestParseNBFTSkips(t *testing.T) {
 		{"subsystem extension outside", func(b []byte) { b[263] = 1 }, "1/1/1", "extended information: 18 bytes"},
 		{"discovery URI missing", func(b []byte) { b[410] = 0 }, "1/1/0", `URI "" is not of the form`},
 		{"discovery NQN outside", func(b []byte) { b[416] = 5 }, "1/1/0", "NQN: 5 bytes at 0 are not in the heap"},
+		{"host name outside", func(b []byte) { b[info(b)+107] = 1 }, "1/1/1", "interface 7: host name"},
+		{"interface information not valid", func(b []byte) { b[info(b)+6] = 0 }, "0/1/1", "information is not valid"},
+		{"discovery interface dangling", func(b []byte) { b[403] = 8 }, "1/1/1", "discovery 9: interface 8 is not there"},
+		{"secondary interfaces outside", func(b []byte) { b[251] = 1 }, "1/1/1", "secondary interfaces: 2 bytes"},
 		{"host not valid", func(b []byte) { b[129] = 0 }, "1/1/1", "host: not valid"},
 		{"host outside", func(b []byte) { b[74] = 1 }, "1/1/1", "are no host descriptor"},
 	} {
