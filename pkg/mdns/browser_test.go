@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,7 +74,9 @@ func TestNoPanicWhenEpochEndsInBurst(t *testing.T) {
 		f := serveAvahi(t, bus, func(f *fakeAvahi) { f.items = dcs(300) })
 		w := browse(t, bus, nil)
 		w.until("some services", func(s State) bool { return len(s.Services) > 10 })
+		burst := make(chan struct{})
 		go func() {
+			defer close(burst)
 			for i := range 300 {
 				f.Withdraw(dc(i))
 				f.Announce(dc(i))
@@ -81,6 +84,7 @@ func TestNoPanicWhenEpochEndsInBurst(t *testing.T) {
 		}()
 		w.stop()
 		f.Leave()
+		<-burst
 	}
 }
 
@@ -209,10 +213,10 @@ func TestForgedSignals(t *testing.T) {
 		t.Fatalf("the forger has uid %d, %v", uid, err)
 	}
 	for i := range 500 {
-		sendSignal(t, evil, to, path, browserIface, "ItemRemove", itemBody(dc(i%3))...)
-		sendSignal(t, evil, to, path, browserIface, "ItemNew", itemBody(dc(100+i))...)
-		sendSignal(t, evil, to, path, browserIface, "Failure", "forged")
-		sendSignal(t, evil, to, "/org/freedesktop/DBus", busName, "NameOwnerChanged", avahiName, f.conn.Names()[0], evil.Names()[0])
+		sendSignal(evil, to, path, browserIface, "ItemRemove", itemBody(dc(i%3))...)
+		sendSignal(evil, to, path, browserIface, "ItemNew", itemBody(dc(100+i))...)
+		sendSignal(evil, to, path, browserIface, "Failure", "forged")
+		sendSignal(evil, to, "/org/freedesktop/DBus", busName, "NameOwnerChanged", avahiName, f.conn.Names()[0], evil.Names()[0])
 	}
 	// The bus hands messages of the forger over before its answer to the forger's own call; the
 	// true announcement after that shows that the browser has seen all of them.
@@ -369,5 +373,57 @@ func TestAvahiIsNotActivated(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "activated")); err == nil {
 		t.Error("Avahi was activated by a call")
+	}
+}
+
+// An epoch has a connection of its own, which go-avahi closes; nothing of it stays.
+func TestEpochsLeaveNothing(t *testing.T) {
+	bus := startBus(t)
+	bystander := bus.Conn()
+	f := serveAvahi(t, bus, func(f *fakeAvahi) { f.items = dcs(5) })
+	w := browse(t, bus, nil)
+	count := func() (goroutines, files int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runtime.NumGoroutine(), len(entries)
+	}
+	w.until("five services", fresh(5))
+	goroutines, files := count()
+	for range 15 {
+		f.Leave()
+		w.until("no Avahi", func(s State) bool { return !s.Available })
+		f = serveAvahi(t, bus, func(f *fakeAvahi) { f.items = dcs(5) })
+		w.until("five services", fresh(5))
+	}
+	if !bystander.Connected() {
+		t.Error("another connection of the process was closed")
+	}
+	var g, n int
+	for range 100 { // those that end take a moment
+		if g, n = count(); g <= goroutines+2 && n <= files {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("goroutines %d -> %d, files %d -> %d", goroutines, g, files, n)
+}
+
+// An idle browser does not run at all.
+func TestIdleCostsNothing(t *testing.T) {
+	bus := startBus(t)
+	serveAvahi(t, bus, func(f *fakeAvahi) { f.items = dcs(100) })
+	w := browse(t, bus, nil)
+	w.until("100 services", fresh(100))
+	before := cpu(t)
+	w.never("a change", time.Second, func(s State) bool { return !fresh(100)(s) })
+	if used := cpu(t) - before; used > 50*time.Millisecond {
+		t.Errorf("%v of processor time in 1 s of idling", used)
+	}
+	select {
+	case <-w.Updates():
+		t.Error("an update without a change")
+	default:
 	}
 }

@@ -87,7 +87,7 @@ func stopped() *time.Timer {
 // start makes the server and the browsers. It runs beside the pump, since the first browser
 // may be talking while the second one is being made.
 func (e *epoch) start() {
-	o := opening{host: hostWarnings()}
+	o := opening{host: hostWarnings("/")}
 	o.server, o.err = avahi.ServerNew(e.link.conn)
 	for i, typ := range browsed {
 		if o.err != nil {
@@ -159,7 +159,9 @@ func (e *epoch) pump(ctx context.Context) error {
 			e.settleNow()
 		case <-e.refresh.C:
 			e.refresh.Reset(e.b.t.refresh)
+			e.b.host = hostWarnings("/")
 			e.lookAll()
+			e.dirty()
 		case <-e.b.recheck:
 			e.rechecking = true
 		case <-e.stall.C:
@@ -237,11 +239,12 @@ func (e *epoch) lookAll() {
 	e.b.set.each(func(in instance) { e.queue.want(in, now) })
 }
 
-// dirty has the snapshot made soon, however long a burst goes on.
+// dirty has the snapshot made soon, however long a burst goes on. A large one costs more to
+// make, so it is made less often.
 func (e *epoch) dirty() {
 	if !e.flushing {
 		e.flushing = true
-		e.flush.Reset(e.b.t.flush)
+		e.flush.Reset(e.b.t.flush + time.Duration(len(e.b.set.entries))*20*time.Microsecond)
 	}
 }
 

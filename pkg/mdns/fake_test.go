@@ -11,7 +11,6 @@ import (
 
 // fakeAvahi plays the Avahi daemon on a testBus: the part that a Browser uses.
 type fakeAvahi struct {
-	t    *testing.T
 	conn *dbus.Conn
 
 	mu       sync.Mutex
@@ -29,7 +28,7 @@ type fakeAvahi struct {
 // serveAvahi puts a fake on the bus. Fields are set by prepare, before a client can call.
 func serveAvahi(t *testing.T, b *testBus, prepare func(*fakeAvahi)) *fakeAvahi {
 	t.Helper()
-	f := &fakeAvahi{t: t, conn: b.Conn(), browsers: map[string]dbus.ObjectPath{}}
+	f := &fakeAvahi{conn: b.Conn(), browsers: map[string]dbus.ObjectPath{}}
 	if prepare != nil {
 		prepare(f)
 	}
@@ -50,11 +49,11 @@ func (f *fakeAvahi) signal(path dbus.ObjectPath, member string, body ...any) {
 	f.mu.Lock()
 	to := f.client
 	f.mu.Unlock()
-	sendSignal(f.t, f.conn, to, path, browserIface, member, body...)
+	sendSignal(f.conn, to, path, browserIface, member, body...)
 }
 
 // sendSignal sends a signal to one client, as Avahi does.
-func sendSignal(t *testing.T, conn *dbus.Conn, to string, path dbus.ObjectPath, iface, member string, body ...any) {
+func sendSignal(conn *dbus.Conn, to string, path dbus.ObjectPath, iface, member string, body ...any) {
 	m := &dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{
 		dbus.FieldPath:        dbus.MakeVariant(path),
 		dbus.FieldInterface:   dbus.MakeVariant(iface),
@@ -64,9 +63,7 @@ func sendSignal(t *testing.T, conn *dbus.Conn, to string, path dbus.ObjectPath, 
 	if len(body) > 0 {
 		m.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(body...))
 	}
-	if call := conn.Send(m, nil); call != nil && call.Err != nil {
-		t.Logf("signal %s: %v", member, call.Err)
-	}
+	conn.Send(m, nil) // a connection that is closed in the middle of a burst is part of some tests
 }
 
 func (f *fakeAvahi) path(typ string) dbus.ObjectPath {

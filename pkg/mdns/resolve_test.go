@@ -68,15 +68,6 @@ func FuzzServiceOf(f *testing.F) {
 	})
 }
 
-func TestMembershipWarning(t *testing.T) {
-	if w := membershipWarning(20, 20); w != nil {
-		t.Errorf("at the limit: %q", w)
-	}
-	if w := membershipWarning(21, 20); len(w) != 1 || !strings.Contains(w[0], "21 interfaces") {
-		t.Errorf("beyond it: %q", w)
-	}
-}
-
 func TestNextName(t *testing.T) {
 	for in, want := range map[string]string{
 		"cdc":                   "cdc #2",
