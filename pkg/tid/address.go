@@ -70,3 +70,16 @@ func worldWideName(s, prefix string) (string, bool) {
 	}
 	return strings.Repeat("0", 16-len(hex)) + hex, true
 }
+
+// ScopedLike gives t with the scope that its address lacks. A link-local address in a log page
+// carries none; it is on the link over which the controller that listed it is reached.
+func (t TID) ScopedLike(parent TID) TID {
+	a, err := ParseIP(t.Traddr)
+	if err != nil || !a.Is6() || !a.IsLinkLocalUnicast() || a.Zone() != "" {
+		return t
+	}
+	if zone := parent.boundTo(); zone != "" {
+		t.Traddr = a.WithZone(zone).String()
+	}
+	return t
+}

@@ -1,0 +1,137 @@
+package connector
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// applyConfig fits the iocs to the lines of stacd.conf.
+func (c *Connector) applyConfig() {
+	if c.identity.Host.NQN == "" {
+		return // nothing can be connected without; what is known stays
+	}
+	named := map[tid.TID]bool{}
+	for n := range c.cfg.Controllers {
+		line := &c.cfg.Controllers[n]
+		addresses := []string{line.Traddr}
+		if line.HostName {
+			addresses = c.cfg.Families.Choose(c.names[line.Traddr])
+		}
+		for _, a := range addresses {
+			t, err := line.TID(a, c.identity.Host)
+			if err != nil {
+				c.log.Warn("controller cannot be used", "where", line.Where, "error", err)
+				continue
+			}
+			if c.cfg.IgnoreIface {
+				t.HostIface = ""
+			}
+			if !c.cfg.Families.Allows(t.Family()) {
+				continue
+			}
+			named[t] = true
+			i := c.get(t, c.hostOf(line, t))
+			i.line, i.params = line, &line.Params
+		}
+	}
+	if c.cfg.Incomplete {
+		return // what is no longer named may be named in what could not be read
+	}
+	for t, i := range c.iocs {
+		if i.line == nil || named[t] {
+			continue
+		}
+		if i.line.HostName && c.stillUnresolved(i.line.Traddr) {
+			continue
+		}
+		i.line = nil
+		if len(i.listed) == 0 {
+			c.drop(i, false)
+			continue
+		}
+		i.params = c.discovered(i.listed[0].by, t)
+		c.touch(i)
+	}
+}
+
+// stillUnresolved says whether a host name is named by the configuration and has no
+// address at the moment: what it led to stays.
+func (c *Connector) stillUnresolved(name string) bool {
+	return len(c.names[name]) == 0 && slices.ContainsFunc(c.cfg.Controllers, func(l config.Controller) bool { return l.HostName && l.Traddr == name })
+}
+
+// hostOf gives the identity pair for the host NQN of t. A host ID that is not
+// configured is that of the NQN's own UUID: the kernel demands a pair.
+func (c *Connector) hostOf(line *config.Controller, t tid.TID) tid.Host {
+	for _, h := range []tid.Host{line.Scope.Host, c.identity.Host} {
+		if h.NQN == t.HostNQN {
+			return h
+		}
+	}
+	h := tid.Host{NQN: t.HostNQN}
+	if id, ok := nvme.HostIDFromNQN(t.HostNQN); ok {
+		h.ID = id.String()
+	}
+	return h
+}
+
+// discovered gives the parameters of an I/O controller that was found through p.
+func (c *Connector) discovered(p *dlp, t tid.TID) *tid.Params {
+	for n := range c.cfg.DiscoveryControllers {
+		dc := &c.cfg.DiscoveryControllers[n]
+		if dt, err := dc.TID(dc.Traddr, c.identity.Host); err == nil && dt.Overlaps(tid.Discovery, p.dc) {
+			return &dc.Scope.IO
+		}
+	}
+	return &c.cfg.Defaults
+}
+
+// Host names are looked up again this often, sooner after a failure.
+const (
+	lookUpAgain  = 10 * time.Minute
+	lookUpRetry  = 5 * time.Second
+	lookUpBudget = 10 * time.Second
+)
+
+// lookUpNames starts a lookup of every host name of the configuration. A failed one changes nothing.
+func (c *Connector) lookUpNames() {
+	for _, l := range c.cfg.Controllers {
+		if _, known := c.names[l.Traddr]; l.HostName && !known {
+			c.names[l.Traddr] = nil
+			c.lookUp(l.Traddr)
+		}
+	}
+}
+
+func (c *Connector) lookUp(name string) {
+	go func() {
+		ctx, cancel := context.WithTimeout(c.ctx, lookUpBudget)
+		defer cancel()
+		found, err := c.opts.Resolve(ctx, name)
+		c.loop.Post(func() { c.lookedUp(name, found, err) })
+	}()
+}
+
+func (c *Connector) lookedUp(name string, found []string, err error) {
+	if !slices.ContainsFunc(c.cfg.Controllers, func(l config.Controller) bool { return l.HostName && l.Traddr == name }) {
+		delete(c.names, name)
+		return
+	}
+	again := lookUpAgain
+	switch last := c.names[name]; {
+	case err != nil || len(found) == 0:
+		again = lookUpRetry
+		c.log.Warn("cannot look up host name; what was known stays", "name", name, "error", err, "known", last)
+	case len(last) > 0 && slices.Contains(found, last[0]):
+		// A name server that rotates its answers does not move a connection.
+	default:
+		c.names[name] = found
+		c.applyConfig()
+	}
+	c.loop.After(again, func() { c.lookUp(name) })
+}

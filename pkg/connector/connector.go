@@ -1,0 +1,197 @@
+package connector
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/exclusion"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/loop"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
+)
+
+// Pages is where the log pages come from. A call that fails says nothing about them.
+type Pages interface {
+	Updates() <-chan struct{}
+	List(context.Context) ([]bus.Page, error)
+	Get(ctx context.Context, key string) (bus.Page, []nvme.DiscoveryEntry, error)
+}
+
+// Ownership tells and claims the owner of a kernel controller, and reads what was noted when it
+// was connected.
+type Ownership interface {
+	Owner(name string) registry.Owner
+	Claim(name, owner string) (seqnum string, err error)
+	Attr(name, attr string) (string, error)
+}
+
+// Options are what a Connector works with.
+type Options struct {
+	Connector  schedule.Connector
+	Prober     schedule.Prober
+	Pages      Pages
+	Changes    <-chan kernel.Change // uevents and rescans, see [kernel.Watcher]
+	Ownership  Ownership
+	Read       func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
+	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
+	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list
+	Protected  func(*kernel.Controller) bool                // boot connections of the firmware; nil: none
+	Resolve    func(ctx context.Context, name string) ([]string, error)
+	Log        *slog.Logger
+}
+
+// Owner is the name under which both daemons register their connections, and sourceAttr the
+// attribute beside it that notes whose page called for the connection (configSource: stacd.conf).
+const (
+	Owner        = "stas"
+	sourceAttr   = "stas-source"
+	configSource = "config"
+)
+
+// Connector is the state of stacd. See the package comment for who may touch it.
+type Connector struct {
+	opts  Options
+	log   *slog.Logger
+	ctx   context.Context
+	loop  *loop.Loop
+	sched *schedule.Scheduler
+
+	cfg        *config.Stac
+	configured bool // a good configuration has been read
+	excludes   *exclusion.List
+	identity   config.Identity
+	names      map[string][]string // addresses of host names, by the last lookup that succeeded
+
+	pages    map[string]*dlp // by key
+	answered bool            // stafd has listed its pages at least once
+	iocs     map[tid.TID]*ioc
+	places   map[place][]*ioc
+	bound    map[string]*ioc   // by device name
+	strays   map[string]*stray // connections that serve nothing wanted, by device name
+	adriftAt map[place][]*stray
+	paths    map[string]int // live paths by subsystem NQN
+
+	touched map[*ioc]struct{}
+	loose   map[*stray]struct{} // strays to look at
+}
+
+// New gives a Connector that has done nothing yet.
+func New(o Options) *Connector {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Protected == nil {
+		o.Protected = func(*kernel.Controller) bool { return false }
+	}
+	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), excludes: exclusion.NewList(),
+		names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},
+		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, paths: map[string]int{},
+		touched: map[*ioc]struct{}{}, loose: map[*stray]struct{}{}}
+}
+
+// audit is how often everything is looked at even if nothing was heard: the safety net
+// under lost events and owners that were erased by other tools.
+const audit = 10 * time.Minute
+
+// Run works until ctx ends. Connections stay as they are then.
+func (c *Connector) Run(ctx context.Context) {
+	c.ctx = ctx
+	c.sched = schedule.New(ctx, schedule.Options{Kernel: c.opts.Connector, Prober: c.opts.Prober, Post: c.loop.Post,
+		Done: c.attempted, Freed: c.freed, Veto: c.veto, First: c.first})
+	go c.pump()
+	go c.follow()
+	tick := c.loop.After(audit, c.audit)
+	defer func() { tick.Stop() }()
+	c.loop.Run(ctx, c.settle)
+	for _, s := range c.strays {
+		s.stop()
+	}
+}
+
+func (c *Connector) audit() {
+	c.touchAll()
+	c.loop.After(audit, c.audit)
+}
+
+func (c *Connector) pump() {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case ch, ok := <-c.opts.Changes:
+			if !ok {
+				return
+			}
+			c.loop.Post(func() { c.changed(ch) })
+		}
+	}
+}
+
+// Configure puts a configuration in force and tries at once what was waiting.
+func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
+	excludes, problems := veto.Own(cfg.Excludes)
+	for _, p := range problems {
+		c.log.Warn("exclude= line", "problem", p)
+	}
+	c.loop.Post(func() {
+		c.cfg, c.identity, c.excludes, c.configured = cfg, id, excludes, true
+		c.lookUpNames()
+		c.applyConfig()
+		c.relist()
+		c.touchAll()
+		c.sched.Kick(nil)
+	})
+}
+
+// Kick tries at once what waits for its next attempt: something has changed in the network.
+func (c *Connector) Kick() { c.loop.Post(func() { c.sched.Kick(nil) }) }
+
+// Recheck looks again at everything that the host-wide exclusion list may concern.
+func (c *Connector) Recheck() {
+	c.loop.Post(func() {
+		c.touchAll()
+		c.sched.Kick(nil)
+	})
+}
+
+func (c *Connector) touch(i *ioc) { c.touched[i] = struct{}{} }
+
+func (c *Connector) touchAll() {
+	for _, i := range c.iocs {
+		i.ours = false
+		c.touch(i)
+	}
+	for _, s := range c.strays {
+		c.loose[s] = struct{}{}
+	}
+}
+
+// settle compares what should be with what is, for all that was touched. Controllers come first:
+// one that is wanted may take up a stray.
+func (c *Connector) settle() {
+	for len(c.touched) > 0 {
+		batch := c.touched
+		c.touched = map[*ioc]struct{}{}
+		for i := range batch {
+			if c.iocs[i.id] == i {
+				c.tend(i)
+			}
+		}
+	}
+	batch := c.loose
+	if len(batch) > 0 {
+		c.loose = map[*stray]struct{}{}
+		for s := range batch {
+			if c.strays[s.ctrl.Name] == s {
+				c.tendStray(s)
+			}
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package connector
+
+import (
+	"slices"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// ioc is an I/O controller that some page or the configuration names. It belongs to the loop.
+type ioc struct {
+	id     tid.TID
+	host   tid.Host
+	params *tid.Params
+	line   *config.Controller // of stacd.conf, nil when only discovered
+	listed []listing
+
+	device  *kernel.Controller // the connection that serves it
+	ours    bool               // registered as ours, as last read
+	foreign string             // who owns the connection, if not we
+	live    bool               // counted in Connector.paths
+	gaveUp  bool               // after the attempts that NCC allows
+}
+
+// listing is the mention of an I/O controller in the page of a discovery controller.
+type listing struct {
+	by    *dlp
+	entry nvme.DiscoveryEntry
+}
+
+// wanted says whether i is to be connected: its own line, or a page in force, says so.
+func (i *ioc) wanted() bool {
+	return i.line != nil || slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.adds() })
+}
+
+// named says whether anything mentions i, if only a page that neither adds nor removes.
+func (i *ioc) named() bool { return i.line != nil || len(i.listed) > 0 }
+
+// ncc says whether every discovery controller that lists i says that it has lost
+// contact to the central one, and so cannot vouch for i being reachable.
+func (i *ioc) ncc() bool {
+	if i.line != nil || len(i.listed) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(i.listed, func(l listing) bool { return !l.entry.EFlags.Has(nvme.NCC) })
+}
+
+// source is what is noted in the registry: who called for the connection.
+func (i *ioc) source() string {
+	if i.line != nil || len(i.listed) == 0 {
+		return configSource
+	}
+	return i.listed[0].by.meta.Key
+}
+
+func (i *ioc) target() schedule.Target {
+	attributes := configAttributes
+	if i.line == nil && len(i.listed) > 0 {
+		attributes = i.listed[0].by.attributes
+	}
+	return schedule.Target{TID: i.id, Kind: tid.IO, Host: i.host, Params: i.params, Configured: i.line != nil, Attributes: attributes}
+}
+
+var configAttributes = map[string]string{sourceAttr: configSource}
+
+// place is where Transport IDs that may overlap share a spelling.
+type place struct {
+	traddr, nqn string
+}
+
+func placeOf(t tid.TID) place {
+	p := place{t.Traddr, t.NQN}
+	if a, err := tid.ParseIP(t.Traddr); err == nil {
+		p.traddr = a.WithZone("").String()
+	}
+	return p
+}
+
+// get gives the ioc for t, made if need be.
+func (c *Connector) get(t tid.TID, host tid.Host) *ioc {
+	i := c.iocs[t]
+	if i == nil {
+		i = &ioc{id: t, host: host}
+		c.iocs[t] = i
+		p := placeOf(t)
+		c.places[p] = append(c.places[p], i)
+	}
+	c.touch(i)
+	return i
+}
+
+// drop forgets i. Its connection, if it has one, becomes a stray.
+func (c *Connector) drop(i *ioc, unlisted bool) {
+	c.sched.Drop(i.id)
+	if d := i.device; d != nil {
+		c.unbind(i)
+		c.setAdrift(d, i.source(), unlisted)
+	}
+	p := placeOf(i.id)
+	c.places[p] = slices.DeleteFunc(c.places[p], func(o *ioc) bool { return o == i })
+	if len(c.places[p]) == 0 {
+		delete(c.places, p)
+	}
+	delete(c.iocs, i.id)
+	delete(c.touched, i)
+}
+
+// covered says whether another, more deliberate description of the same connection is
+// wanted too: configured goes before discovered, exact before vague.
+func (c *Connector) covered(i *ioc) bool {
+	for _, o := range c.places[placeOf(i.id)] {
+		if o != i && o.wanted() && o.id.Overlaps(tid.IO, i.id) && ahead(o, i) {
+			return true
+		}
+	}
+	return false
+}
+
+func ahead(a, b *ioc) bool {
+	if (a.line != nil) != (b.line != nil) {
+		return a.line != nil
+	}
+	if va, vb := vague(a.id), vague(b.id); va != vb {
+		return va < vb
+	}
+	return a.id.Compare(b.id) < 0
+}
+
+func vague(t tid.TID) int {
+	n := 0
+	if t.HostIface == "" {
+		n++
+	}
+	if t.HostTraddr == "" {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,283 @@
+package connector
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// dlp is the discovery log page of one discovery controller, as stafd publishes it.
+type dlp struct {
+	meta       bus.Page
+	dc         tid.TID
+	entries    []nvme.DiscoveryEntry
+	iocs       []tid.TID // what the entries mean, one by one; the zero value for nothing that is connected
+	attributes map[string]string
+}
+
+// adds says whether what the page lists is wanted.
+func (p *dlp) adds() bool { return p.meta.Disposition == bus.Active }
+
+// removes says whether what the page does not list is known not to be listed.
+func (p *dlp) removes() bool { return p.meta.Disposition == bus.Active && p.meta.Complete }
+
+// news is one answer of stafd: all pages it knows, and the content of those that are new.
+type news struct {
+	list    []bus.Page
+	content map[string]content
+}
+
+type content struct {
+	page    bus.Page
+	entries []nvme.DiscoveryEntry
+}
+
+// Asking stafd again after a failed call.
+const (
+	askFirst = 250 * time.Millisecond
+	askMost  = 10 * time.Second
+)
+
+// follow asks stafd for its pages whenever it says that they changed, one page for each that did.
+// A call that fails is repeated; what is known stays.
+func (c *Connector) follow() {
+	have := map[string]uint64{}
+	wait := askFirst
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-c.opts.Pages.Updates():
+		case <-retry.C:
+		}
+		n, err := ask(c.ctx, c.opts.Pages, have)
+		if n != nil {
+			c.loop.Post(func() { c.heard(n) })
+		}
+		if err == nil {
+			wait = askFirst
+			continue
+		}
+		if c.ctx.Err() == nil {
+			c.log.Debug("no answer from stafd; what is known stays", "error", err)
+		}
+		retry.Reset(wait + rand.N(wait/4))
+		wait = min(2*wait, askMost)
+	}
+}
+
+// ask lists the pages and gets those whose revision is not the one in have, which it
+// keeps up to date. Where a page cannot be had the answer is told without it, beside the error.
+func ask(ctx context.Context, pages Pages, have map[string]uint64) (*news, error) {
+	list, err := pages.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := &news{list: list, content: map[string]content{}}
+	var failed error
+	seen := map[string]bool{}
+	for _, p := range list {
+		seen[p.Key] = true
+		if !p.Complete || have[p.Key] == p.Revision {
+			continue
+		}
+		page, entries, err := pages.Get(ctx, p.Key)
+		if err != nil {
+			failed = err
+			continue
+		}
+		have[p.Key] = page.Revision
+		n.content[p.Key] = content{page, entries}
+	}
+	for key := range have {
+		if !seen[key] {
+			delete(have, key)
+		}
+	}
+	return n, failed
+}
+
+// heard takes in an answer of stafd.
+func (c *Connector) heard(n *news) {
+	if !c.answered {
+		c.answered = true
+		c.log.Info("stafd answers", "discovery-controllers", len(n.list))
+	}
+	changed := false
+	seen := map[string]bool{}
+	for _, meta := range n.list {
+		seen[meta.Key] = true
+		p := c.pages[meta.Key]
+		if p == nil {
+			p = &dlp{attributes: map[string]string{sourceAttr: meta.Key}}
+			c.pages[meta.Key] = p
+			changed = true
+		}
+		fresh, isNew := n.content[meta.Key]
+		if isNew {
+			meta = fresh.page
+		} else if meta.Complete && meta.Revision != p.meta.Revision {
+			meta = p.meta // its content could not be had yet
+		}
+		changed = changed || p.meta.Disposition != meta.Disposition || p.meta.Complete != meta.Complete
+		moved := p.meta.ID != meta.ID || p.meta.HostID != meta.HostID
+		p.meta = meta
+		switch {
+		case moved:
+			c.unlist(p, false)
+			p.dc = dcOf(meta.ID)
+			c.list(p, p.entries, fresh, isNew)
+		case isNew:
+			c.replace(p, fresh.entries)
+		}
+	}
+	for key, p := range c.pages {
+		if !seen[key] {
+			c.log.Info("stafd no longer knows a discovery controller", "dc", p.dc)
+			c.unlist(p, false)
+			delete(c.pages, key)
+			changed = true
+		}
+	}
+	if changed {
+		for _, p := range c.pages {
+			for _, t := range p.iocs {
+				if i := c.iocs[t]; i != nil {
+					c.touch(i)
+				}
+			}
+		}
+	}
+	for _, s := range c.strays {
+		c.loose[s] = struct{}{}
+	}
+}
+
+func dcOf(id bus.ID) tid.TID {
+	return tid.TID{Transport: nvme.Transport(id.Transport), Traddr: id.Traddr, Trsvcid: id.Trsvcid, NQN: id.SubsysNQN,
+		HostTraddr: id.HostTraddr, HostIface: id.HostIface, HostNQN: id.HostNQN}
+}
+
+// list makes entries (those of fresh, where there are new ones) the content of a page that has none.
+func (c *Connector) list(p *dlp, entries []nvme.DiscoveryEntry, fresh content, isNew bool) {
+	if isNew {
+		entries = fresh.entries
+	}
+	p.entries, p.iocs = nil, nil
+	c.replace(p, entries)
+}
+
+// unlist takes back everything that p lists.
+func (c *Connector) unlist(p *dlp, byPage bool) {
+	for _, t := range p.iocs {
+		c.unmention(p, t, byPage)
+	}
+	p.iocs = nil
+}
+
+// relist interprets all pages anew, after the configuration that says how to do so has changed.
+func (c *Connector) relist() {
+	for _, p := range c.pages {
+		old := p.iocs
+		p.iocs = make([]tid.TID, len(p.entries))
+		for n, e := range p.entries {
+			p.iocs[n] = c.mention(p, e)
+		}
+		for _, t := range old {
+			if !slices.Contains(p.iocs, t) {
+				c.unmention(p, t, false)
+			}
+		}
+	}
+}
+
+// replace puts a new content in place of the old. Most changes touch few entries of many, so
+// what both begin and end with is left alone.
+func (c *Connector) replace(p *dlp, entries []nvme.DiscoveryEntry) {
+	old, oldIOCs := p.entries, p.iocs
+	head := 0
+	for head < len(old) && head < len(entries) && old[head] == entries[head] {
+		head++
+	}
+	tail := 0
+	for tail < len(old)-head && tail < len(entries)-head && old[len(old)-1-tail] == entries[len(entries)-1-tail] {
+		tail++
+	}
+	p.entries = entries
+	p.iocs = make([]tid.TID, len(entries))
+	copy(p.iocs, oldIOCs[:min(head, len(oldIOCs))])
+	copy(p.iocs[len(entries)-tail:], oldIOCs[len(oldIOCs)-min(tail, len(oldIOCs)):])
+	now := map[tid.TID]bool{}
+	for n := head; n < len(entries)-tail; n++ {
+		t := c.mention(p, entries[n])
+		p.iocs[n] = t
+		now[t] = true
+	}
+	if len(oldIOCs) == 0 {
+		return
+	}
+	for n := head; n < len(oldIOCs)-tail; n++ {
+		if t := oldIOCs[n]; !now[t] && !slices.Contains(p.iocs, t) {
+			c.unmention(p, t, true)
+		}
+	}
+}
+
+// mention notes that p lists what e means, and gives its Transport ID. The zero value stands for
+// entries that are not for stacd: referrals, other transports, families that are not allowed.
+func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) tid.TID {
+	t, ok := c.means(p, e)
+	if !ok {
+		return tid.TID{}
+	}
+	i := c.get(t, tid.Host{NQN: t.HostNQN, ID: p.meta.HostID})
+	if n := slices.IndexFunc(i.listed, func(l listing) bool { return l.by == p }); n >= 0 {
+		i.listed[n].entry = e
+	} else {
+		i.listed = append(i.listed, listing{p, e})
+	}
+	if i.line == nil {
+		i.params = c.discovered(p, t)
+	}
+	return t
+}
+
+// unmention notes that p does not list t any more; byPage says that a newer page of p says so.
+func (c *Connector) unmention(p *dlp, t tid.TID, byPage bool) {
+	i := c.iocs[t]
+	if i == nil {
+		return
+	}
+	i.listed = slices.DeleteFunc(i.listed, func(l listing) bool { return l.by == p })
+	c.touch(i)
+	if !i.named() {
+		c.drop(i, byPage && p.removes())
+	}
+}
+
+// means gives the I/O connection that an entry asks for. It is made the way its discovery
+// controller is reached: from the same address and interface, as the same host.
+func (c *Connector) means(p *dlp, e nvme.DiscoveryEntry) (tid.TID, bool) {
+	if e.Subtype != nvme.SubtypeNVMe || e.Transport.Transport() != p.dc.Transport {
+		return tid.TID{}, false
+	}
+	t := tid.TID{Transport: p.dc.Transport, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.SubNQN,
+		HostTraddr: p.dc.HostTraddr, HostIface: p.dc.HostIface, HostNQN: p.dc.HostNQN}
+	if c.cfg.IgnoreIface {
+		t.HostIface = ""
+	}
+	t = t.ScopedLike(p.dc)
+	t, err := tid.New(tid.IO, t)
+	if err != nil {
+		c.log.Debug("entry cannot be used", "dc", p.dc, "error", err)
+		return tid.TID{}, false
+	}
+	return t, c.cfg.Families.Allows(t.Family())
+}

@@ -1,0 +1,106 @@
+package connector
+
+import (
+	"errors"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
+)
+
+// tend does for one I/O controller what its state asks for now.
+func (c *Connector) tend(i *ioc) {
+	if veto.Matches(c.excludes, i.id, i.host) {
+		c.sched.Drop(i.id)
+		if i.device != nil {
+			d := i.device
+			c.unbind(i)
+			c.setAdrift(d, i.source(), false)
+		}
+		return
+	}
+	if i.device == nil {
+		c.rebind(i)
+	}
+	switch {
+	case !i.wanted() || c.identity.Host.NQN == "" || c.covered(i):
+		c.sched.Drop(i.id)
+		if i.device != nil && !i.wanted() {
+			c.keepWhileLive(i)
+		}
+	case i.device == nil && c.opts.Excluded(i.id, i.host):
+		c.sched.Drop(i.id)
+	case i.device == nil && c.exhausted(i):
+		c.sched.Drop(i.id)
+	case i.device == nil:
+		c.sched.Want(i.target())
+	case c.opts.Protected(i.device):
+		c.sched.Drop(i.id)
+	case c.own(i):
+		c.sched.Connected(i.target())
+	case i.foreign != "":
+		c.sched.Drop(i.id)
+	}
+}
+
+// exhausted says whether the attempts that are allowed while NCC is set have been made.
+func (c *Connector) exhausted(i *ioc) bool {
+	if !i.ncc() || c.cfg.ConnectAttemptsOnNCC == 0 {
+		i.gaveUp = false
+		return false
+	}
+	if !i.gaveUp && c.sched.Status(i.id).Attempts >= c.cfg.ConnectAttemptsOnNCC {
+		i.gaveUp = true
+		c.log.Info("giving up for as long as all discovery controllers report no contact to the central one (NCC)", "ioc", i.id, "attempts", c.cfg.ConnectAttemptsOnNCC)
+	}
+	return i.gaveUp
+}
+
+// own makes sure that the connection of i is ours, and says whether it is.
+func (c *Connector) own(i *ioc) bool {
+	if i.ours {
+		return true
+	}
+	name := i.device.Name
+	owner := c.opts.Ownership.Owner(name)
+	if owner.Kind() == registry.KindNone {
+		if c.sched.Busy(i.id) || i.device.State != kernel.StateLive {
+			return false // the worker is about to register it
+		}
+		if _, err := c.opts.Ownership.Claim(name, Owner); err != nil && !errors.Is(err, registry.ErrOwned) {
+			c.log.Warn("cannot register ownership of the connection", "device", name, "error", err)
+			return true // registering is best effort; the connection serves
+		}
+		owner = c.opts.Ownership.Owner(name)
+	}
+	if owner.Protected() {
+		if who := owner.String(); i.foreign != who {
+			i.foreign = who
+			c.log.Info("connected by another owner, leaving it alone", "ioc", i.id, "device", name, "owner", owner)
+		}
+		return false
+	}
+	i.ours, i.foreign = owner.Is(Owner), ""
+	return i.ours
+}
+
+// keepWhileLive watches a connection that only a page mentions which neither adds nor
+// removes: it stays while it is live and is not made anew.
+func (c *Connector) keepWhileLive(i *ioc) {
+	if i.live && i.device.State == kernel.StateLive {
+		return
+	}
+	d := i.device
+	c.unbind(i)
+	c.setAdrift(d, i.source(), false)
+}
+
+func (c *Connector) deleting(s *stray) bool { return c.sched.Busy(s.id()) }
+
+// id is a Transport ID for the connection of s, under which its disconnect is known.
+func (s *stray) id() tid.TID {
+	l := s.ctrl.Live
+	return tid.TID{Transport: l.Transport, Traddr: l.Traddr, Trsvcid: l.Trsvcid, NQN: l.NQN,
+		HostTraddr: l.HostTraddr, HostIface: l.HostIface, HostNQN: l.HostNQN}
+}

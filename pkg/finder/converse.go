@@ -1,0 +1,242 @@
+package finder
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/schedule"
+)
+
+// stepDeadline bounds the wait for one step. The kernel gives up an admin command after
+// 60 s (drivers/nvme/host/core.c, admin_timeout), a page takes many.
+const stepDeadline = 3 * time.Minute
+
+// answer is what a step brought.
+type answer struct {
+	identify  *nvme.Identify
+	supported *nvme.SupportedLogPages
+	log       *nvme.DiscoveryLog
+	err       error
+}
+
+// converse takes the next step of d's session, if there is one.
+func (f *Finder) converse(d *dc) {
+	if d.disposition == frozen || d.parked {
+		return
+	}
+	facts := facts{busy: d.busy != rest, live: d.live(),
+		identified: d.identified != nil, registrable: d.registrable(), registered: d.registered,
+		wantsPLEO: f.cfg.PLEO, knowsPages: d.knowsPages, dirty: d.dirty, held: f.holds(d)}
+	if d.identified != nil {
+		facts.listsPages = d.identified.LPA&nvme.LPASupportedLogPages != 0
+	}
+	for s := range d.retry {
+		facts.backedOff[s] = d.retry[s] != nil
+	}
+	switch s := next(facts); s {
+	case rest:
+	case closing:
+		f.park(d)
+	default:
+		f.take(d, s)
+	}
+}
+
+// take starts step s in a goroutine. What it needs is gathered here, on the loop.
+func (f *Finder) take(d *dc, s step) {
+	d.busy = s
+	if s == read {
+		d.dirty = false // an event from here on means that this read may be too old
+	}
+	name, association := d.device.Name, d.association
+	opt := nvme.ReadOptions{ChunkSize: readChunk(d.identified)}
+	if d.identified != nil {
+		opt.NoOffset = d.identified.LPA&nvme.LPAExtendedData == 0
+	}
+	if d.pages != nil && f.cfg.PLEO && d.identified.DCTYPE != nvme.DCTypeCDC {
+		opt.LSP = d.pages.DiscoveryLSP(nvme.LSPPortLocal)
+	}
+	host, symname := d.want.Host, f.identity.SymName
+	source := d.device.SrcAddr
+	go func() {
+		ctx, cancel := context.WithTimeout(f.ctx, stepDeadline)
+		defer cancel()
+		var a answer
+		switch s {
+		case identify:
+			a.identify, a.err = f.opts.Commands.Identify(ctx, name)
+		case register:
+			var dim []byte
+			if dim, a.err = registration(host, symname, source); a.err == nil {
+				a.err = f.opts.Commands.Register(ctx, name, dim, nvme.DIMRegister)
+			}
+		case supported:
+			a.supported, a.err = f.opts.Commands.SupportedLogPages(ctx, name)
+		case read:
+			a.log, a.err = f.opts.Commands.DiscoveryLog(ctx, name, opt)
+		}
+		f.loop.Post(func() { f.answered(d, s, association, a) })
+	}()
+}
+
+// readChunk is how many bytes of a page one command asks for: as many as the controller
+// takes, within what makes sense.
+func readChunk(id *nvme.Identify) int {
+	const least, most = 4 << 10, 128 << 10
+	if id == nil || id.MDTS > 5 {
+		return most
+	}
+	if id.MDTS == 0 {
+		return most
+	}
+	return max(least, least<<id.MDTS)
+}
+
+func (f *Finder) answered(d *dc, s step, association int, a answer) {
+	d.busy = rest
+	if f.dcs[d.key] != d {
+		return
+	}
+	f.touch(d)
+	if d.association != association || d.device == nil {
+		return // it was said over a connection that is gone
+	}
+	if a.err != nil {
+		f.stepFailed(d, s, a.err)
+		return
+	}
+	d.settled(s)
+	switch s {
+	case identify:
+		d.identified = a.identify
+		if !d.registrable() {
+			d.registered = false
+		}
+	case register:
+		d.registered, d.registeredAt = true, time.Now()
+		f.log.Info("registered this host", "dc", d.id(), "device", d.device.Name)
+	case supported:
+		d.pages, d.knowsPages = a.supported, true
+	case read:
+		f.takePage(d, a.log)
+	}
+}
+
+// stepFailed plans another try of s, and of nothing else: what the session can do
+// without s it does.
+func (f *Finder) stepFailed(d *dc, s step, err error) {
+	if f.ctx.Err() != nil {
+		return
+	}
+	d.failures[s]++
+	d.errs[s], d.lastErr, d.lastErrAt = err, err, time.Now()
+	if s == read {
+		d.dirty = true
+	}
+	if s == supported {
+		d.knowsPages = true // without the list nothing special is asked for
+		if _, answered := errors.AsType[nvme.Status](err); answered {
+			d.settled(s)
+			return
+		}
+	}
+	wait := schedule.Delay(kernel.Other, d.failures[s])
+	d.retryAt[s] = time.Now().Add(wait)
+	var timer *time.Timer
+	timer = f.loop.After(wait, func() {
+		if d.retry[s] == timer {
+			d.retry[s] = nil
+			f.touch(d)
+		}
+	})
+	d.retry[s] = timer
+	if n := d.failures[s]; n&(n-1) == 0 {
+		f.log.Warn("discovery controller does not answer as it should", "dc", d.id(), "device", d.device.Name, "step", s, "failures", n, "error", err)
+	}
+}
+
+// takePage judges a page that was read and puts it in force.
+func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
+	entries := usable(log.Entries)
+	if !log.Complete() && d.page != nil {
+		// What the broken records said is unknown, so nothing counts as no longer listed.
+		for _, e := range d.page.entries {
+			if !slices.Contains(entries, e) {
+				entries = append(entries, e)
+			}
+		}
+	}
+	if !log.Complete() {
+		f.log.Warn("discovery log page has records that make no sense; what was known stays", "dc", d.id(), "dropped", log.Dropped, "first", log.DropReasons[0].Reason)
+	}
+	first := !d.readOnce
+	d.readOnce = true
+	d.epcsd = saysEPCSD(log.Entries, d)
+	if d.timers.holdDown != nil && !lists(entries) {
+		return // still in doubt, see below
+	}
+	stop(&d.timers.holdDown)
+	switch judge(d.page, entries, first) {
+	case suspicious:
+		f.log.Warn("discovery log page is empty right after the connection came up; waiting before it is believed", "dc", d.id(), "wait", f.cfg.EmptyPageHoldDown)
+		d.timers.holdDown = f.loop.After(f.cfg.EmptyPageHoldDown, func() {
+			d.timers.holdDown = nil
+			d.dirty = true
+			f.touch(d)
+		})
+	case unchanged:
+		p := *d.page
+		p.genctr, p.readAt = log.GenCtr, time.Now()
+		d.page = &p
+	case changed:
+		now := time.Now()
+		d.page = &page{revision: nextRevision(d.page, now), genctr: log.GenCtr, readAt: now, entries: entries}
+		f.log.Info("discovery log page changed", "dc", d.id(), "device", d.device.Name, "records", len(entries), "generation", log.GenCtr)
+		f.resolveSources = true
+		f.announce(d)
+	}
+}
+
+// saysEPCSD looks for the flag in the entry of the controller for the port that was asked.
+func saysEPCSD(entries []nvme.DiscoveryEntry, d *dc) bool {
+	var says bool
+	for _, e := range entries {
+		if e.Subtype != nvme.SubtypeDiscovery {
+			continue
+		}
+		own := e.Transport.Transport() == d.id().Transport && e.Traddr == d.id().Traddr && e.Trsvcid == d.id().Trsvcid
+		if own {
+			return e.EFlags.Has(nvme.EPCSD)
+		}
+		says = says || e.EFlags.Has(nvme.EPCSD)
+	}
+	return says
+}
+
+// publish tells of a changed disposition: readers see it as a new revision.
+func (f *Finder) publish(d *dc) {
+	if d.page != nil {
+		p := *d.page
+		p.revision = nextRevision(d.page, time.Now())
+		d.page = &p
+	}
+	f.announce(d)
+}
+
+func (f *Finder) announce(d *dc) {
+	var revision uint64
+	if d.page != nil {
+		revision = d.page.revision
+	}
+	device := ""
+	if d.device != nil {
+		device = d.device.Name
+	}
+	f.save(d)
+	f.out.PageChanged(d.key, revision)
+	f.out.LogPagesChanged(busID(d.id()), device)
+}

@@ -1,0 +1,166 @@
+package finder
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// changed takes in one change of the kernel's controllers.
+func (f *Finder) changed(c kernel.Change) {
+	switch {
+	case c.FabricsDevice:
+		f.sched.Kick(nil)
+	case c.Name == "":
+	case c.Controller == nil:
+		f.vanished(c.Name)
+	default:
+		f.saw(c)
+	}
+}
+
+func (f *Finder) vanished(name string) {
+	delete(f.devices, name)
+	if d := f.bound[name]; d != nil {
+		f.log.Info("connection to discovery controller is gone", "dc", d.id(), "device", name)
+		f.unbind(d)
+		f.rebind(d)
+		f.touch(d)
+	}
+}
+
+func (f *Finder) saw(c kernel.Change) {
+	ctrl := c.Controller
+	if ctrl.KindKnown && ctrl.Kind != tid.Discovery {
+		f.vanished(c.Name) // the name now belongs to an I/O controller
+		return
+	}
+	f.devices[c.Name] = ctrl
+	d := f.bound[c.Name]
+	if d != nil && (d.device.Inode != ctrl.Inode || ctrl.KindKnown && ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) == tid.NoFit) {
+		f.vanished(c.Name)
+		f.devices[c.Name] = ctrl
+		d = nil
+	}
+	if d == nil {
+		if d = f.match(ctrl); d == nil {
+			return
+		}
+		f.bind(d, ctrl)
+	}
+	was := d.device
+	d.device = ctrl
+	if c.Connected || c.Rediscover || was.CntlID != ctrl.CntlID || d.association == 0 {
+		d.connectionChanged()
+	}
+	if c.AEN {
+		d.dirty = true
+	}
+	f.touch(d)
+}
+
+// match finds the wanted controller that ctrl serves best and that has none yet.
+func (f *Finder) match(ctrl *kernel.Controller) *dc {
+	var best *dc
+	fit := tid.NoFit
+	for _, d := range f.places[placeOf(tid.TID{Transport: ctrl.Transport, Traddr: ctrl.Traddr, Trsvcid: ctrl.Trsvcid})] {
+		if d.device != nil || d.parked {
+			continue
+		}
+		if g := ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()); g > fit {
+			best, fit = d, g
+		}
+	}
+	return best
+}
+
+func (f *Finder) bind(d *dc, ctrl *kernel.Controller) {
+	d.device, d.lostAt = ctrl, time.Time{}
+	f.bound[ctrl.Name] = d
+}
+
+func (f *Finder) unbind(d *dc) {
+	if d.device == nil {
+		return
+	}
+	delete(f.bound, d.device.Name)
+	d.device, d.foreign, d.lostAt = nil, "", time.Now()
+	d.connectionChanged()
+	d.association = 0
+	f.sched.Lost(d.id())
+}
+
+// rebind looks among the kernel's controllers for one that serves d.
+func (f *Finder) rebind(d *dc) {
+	if d.device != nil {
+		return
+	}
+	for _, ctrl := range f.devices {
+		if f.bound[ctrl.Name] == nil && ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) != tid.NoFit {
+			f.bind(d, ctrl)
+			d.connectionChanged()
+			f.touch(d)
+			return
+		}
+	}
+}
+
+// own makes sure that the connection of d is ours, and says whether it is. An unowned
+// one that serves what we want is claimed; one of another owner is left alone for as long as it is there.
+func (f *Finder) own(d *dc) bool {
+	owner := f.opts.Ownership.Owner(d.device.Name)
+	if owner.Kind() == registry.KindNone {
+		if f.sched.Busy(d.id()) {
+			return false // the worker is about to register it
+		}
+		if _, err := f.opts.Ownership.Claim(d.device.Name, Owner); err != nil && !errors.Is(err, registry.ErrOwned) {
+			f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
+			return true // registering is best effort; the connection serves
+		}
+		owner = f.opts.Ownership.Owner(d.device.Name)
+	}
+	if owner.Protected() {
+		if name := owner.String(); d.foreign != name {
+			d.foreign = name
+			f.log.Info("discovery controller is connected by another owner, leaving it alone", "dc", d.id(), "device", d.device.Name, "owner", owner)
+		}
+		return false
+	}
+	d.foreign = ""
+	return true
+}
+
+// veto stops an attempt that the administrator's host-wide list forbids. It runs off the loop.
+func (f *Finder) veto(t schedule.Target) error {
+	if f.opts.Excluded(t.TID, t.Host) {
+		return fmt.Errorf("the host-wide exclusion list names it: %w", schedule.ErrVetoed)
+	}
+	return nil
+}
+
+// attempted is told of every attempt to connect.
+func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
+	if r.Err == nil {
+		f.log.Info("connected", "dc", t.TID, "device", fmt.Sprintf("nvme%d", r.Connection.Instance))
+	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 { // said at attempts 1, 2, 4, 8, ...
+		f.log.Warn("cannot connect", "dc", t.TID, "attempts", n, "error", r.Err)
+	}
+	for _, d := range f.places[placeOf(t.TID)] {
+		f.touch(d)
+	}
+}
+
+// freed is told of every disconnect.
+func (f *Finder) freed(id tid.TID, err error) {
+	if err != nil {
+		f.log.Warn("cannot disconnect", "dc", id, "error", err)
+	}
+	for _, d := range f.places[placeOf(id)] {
+		f.touch(d)
+	}
+}

@@ -1,0 +1,330 @@
+package finder
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/exclusion"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/loop"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
+)
+
+// Commands are the admin commands of a session. Each may take as long as the kernel lets it;
+// ctx bounds the wait.
+type Commands interface {
+	Identify(ctx context.Context, name string) (*nvme.Identify, error)
+	SupportedLogPages(ctx context.Context, name string) (*nvme.SupportedLogPages, error)
+	DiscoveryLog(ctx context.Context, name string, opt nvme.ReadOptions) (*nvme.DiscoveryLog, error)
+	Register(ctx context.Context, name string, dim []byte, task nvme.DIMTask) error
+}
+
+// Ownership tells and claims the owner of a kernel controller.
+type Ownership interface {
+	Owner(name string) registry.Owner
+	Claim(name, owner string) (seqnum string, err error)
+}
+
+// Announcer tells the world what has changed. Its methods return at once.
+type Announcer interface {
+	LogPagesChanged(id bus.ID, device string)
+	DCRemoved()
+	PageChanged(key string, revision uint64)
+	PageRemoved(key, reason string)
+}
+
+// Options are what a Finder works with.
+type Options struct {
+	Connector  schedule.Connector
+	Commands   Commands
+	Prober     schedule.Prober
+	Changes    <-chan kernel.Change // uevents and rescans, see [kernel.Watcher]
+	Ownership  Ownership
+	Read       func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
+	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
+	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list; called off and on the loop
+	Resolve    func(ctx context.Context, name string) ([]string, error)
+	Store      *Store // nil: nothing is kept across restarts
+	Log        *slog.Logger
+}
+
+// Owner is the name under which both daemons register their connections.
+const Owner = "stas"
+
+// Finder is the state of stafd. See the package comment for who may touch it.
+type Finder struct {
+	opts  Options
+	log   *slog.Logger
+	ctx   context.Context
+	loop  *loop.Loop
+	sched *schedule.Scheduler
+	out   Announcer
+
+	cfg      *config.Staf
+	excludes *exclusion.List
+	identity config.Identity
+
+	sources sources
+	dcs     map[string]*dc // by key
+	places  map[place][]*dc
+	devices map[string]*kernel.Controller // discovery controllers and those of unknown type
+	bound   map[string]*dc                // by device name
+
+	resolveSources bool // the desired set must be computed again
+	touched        map[*dc]struct{}
+	removed        bool // dc_removed is due
+	refresh        *time.Timer
+}
+
+// New gives a Finder that has done nothing yet.
+func New(o Options) *Finder {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Finder{opts: o, log: o.Log, loop: loop.New(), out: silent{},
+		cfg: config.DefaultStaf(), excludes: exclusion.NewList(), sources: newSources(),
+		dcs: map[string]*dc{}, places: map[place][]*dc{}, devices: map[string]*kernel.Controller{},
+		bound: map[string]*dc{}, touched: map[*dc]struct{}{}}
+}
+
+// Announce sets who is told of changes. Call it before [Finder.Run].
+func (f *Finder) Announce(a Announcer) { f.out = a }
+
+// Run works until ctx ends. Connections stay as they are then.
+func (f *Finder) Run(ctx context.Context) {
+	f.ctx = ctx
+	f.sched = schedule.New(ctx, schedule.Options{Kernel: f.opts.Connector, Prober: f.opts.Prober, Post: f.loop.Post,
+		Done: f.attempted, Freed: f.freed, Veto: f.veto})
+	f.restore()
+	go f.pump()
+	f.loop.Run(ctx, f.settle)
+	stop(&f.refresh)
+	for _, d := range f.dcs {
+		d.stopTimers()
+	}
+}
+
+// pump carries the kernel's changes to the loop.
+func (f *Finder) pump() {
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case c, ok := <-f.opts.Changes:
+			if !ok {
+				return
+			}
+			f.loop.Post(func() { f.changed(c) })
+		}
+	}
+}
+
+// Configure puts a configuration in force, and tries at once what was waiting. What it no longer names ends.
+func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
+	excludes, problems := veto.Own(cfg.Excludes)
+	for _, p := range problems {
+		f.log.Warn("exclude= line", "problem", p)
+	}
+	f.loop.Post(func() {
+		f.cfg, f.identity, f.excludes = cfg, id, excludes
+		f.sources.configured = true
+		f.lookUpNames()
+		f.resolveSources = true
+		f.touchAll()
+		f.sched.Kick(nil)
+		f.scheduleRefresh()
+	})
+}
+
+// scheduleRefresh has all pages read again from time to time, as the safety net under lost
+// events and controllers that send none. One timer for all: a host that wakes up does so once.
+func (f *Finder) scheduleRefresh() {
+	stop(&f.refresh)
+	if f.cfg.LogPageRefresh <= 0 {
+		return
+	}
+	f.refresh = f.loop.After(f.cfg.LogPageRefresh, func() {
+		for _, d := range f.dcs {
+			if d.live() {
+				d.dirty = true
+				f.touch(d)
+			}
+		}
+		f.scheduleRefresh()
+	})
+}
+
+// Kick tries at once what waits for its next attempt: something has changed in the network.
+func (f *Finder) Kick() { f.loop.Post(func() { f.sched.Kick(nil) }) }
+
+// Recheck looks again at everything that the host-wide exclusion list may concern.
+func (f *Finder) Recheck() {
+	f.loop.Post(func() {
+		f.touchAll()
+		f.sched.Kick(nil)
+	})
+}
+
+func (f *Finder) touch(d *dc) { f.touched[d] = struct{}{} }
+
+func (f *Finder) touchAll() {
+	for _, d := range f.dcs {
+		f.touch(d)
+	}
+}
+
+// settle compares what should be with what is, for all that was touched. Acting on one
+// controller may touch others: a page may refer to them.
+func (f *Finder) settle() {
+	for f.resolveSources || len(f.touched) > 0 {
+		if f.resolveSources {
+			f.resolveSources = false
+			f.desire()
+		}
+		batch := slices.SortedFunc(maps.Keys(f.touched), func(a, b *dc) int { return a.id().Compare(b.id()) })
+		clear(f.touched)
+		for _, d := range batch {
+			if f.dcs[d.key] == d {
+				f.tend(d)
+			}
+		}
+	}
+	if f.removed {
+		f.removed = false
+		f.out.DCRemoved()
+	}
+}
+
+// desire computes the desired set and fits what is known to it.
+func (f *Finder) desire() {
+	if f.identity.Host.NQN == "" {
+		return // nothing can be connected without; what is known stays
+	}
+	wants := merge(f.candidates())
+	kept := map[*dc]bool{}
+	for _, w := range wants {
+		d := f.find(w.TID, kept)
+		if d == nil {
+			d = f.add(w)
+		}
+		kept[d] = true
+		f.describe(d, w)
+	}
+	for _, d := range f.dcs {
+		if !kept[d] {
+			f.unname(d)
+		}
+	}
+}
+
+// find gives the known controller that a Transport ID means.
+func (f *Finder) find(t tid.TID, taken map[*dc]bool) *dc {
+	var found *dc
+	for _, d := range f.places[placeOf(t)] {
+		if taken[d] || d.disposition == forgotten && d.id() != t {
+			continue
+		}
+		if d.id() == t {
+			return d
+		}
+		if found == nil && d.id().Overlaps(tid.Discovery, t) {
+			found = d
+		}
+	}
+	return found
+}
+
+func (f *Finder) add(w Want) *dc {
+	d := &dc{key: keyOf(w.TID), want: w, lostAt: time.Now()}
+	for n := 2; f.dcs[d.key] != nil; n++ { // taken by one that is known in other detail by now
+		d.key = fmt.Sprintf("%s-%d", keyOf(w.TID), n)
+	}
+	f.insert(d)
+	f.rebind(d)
+	return d
+}
+
+func (f *Finder) insert(d *dc) {
+	f.dcs[d.key] = d
+	p := placeOf(d.id())
+	f.places[p] = append(f.places[p], d)
+}
+
+// describe takes over what the sources now say of d.
+func (f *Finder) describe(d *dc, w Want) {
+	if d.want.TID != w.TID {
+		f.sched.Drop(d.id())
+		f.unplace(d)
+		d.want = w
+		p := placeOf(d.id())
+		f.places[p] = append(f.places[p], d)
+	}
+	if d.disposition == forgotten {
+		d.disposition = active
+		f.publish(d)
+	}
+	d.want, d.named, d.goneAt = w, true, time.Time{}
+	stop(&d.timers.retention)
+	d.out = f.excludedByConfig(w.TID)
+	f.touch(d)
+}
+
+// unname deals with a controller that no source names any more. What was configured ends; what
+// was discovered is kept until its retention ends.
+func (f *Finder) unname(d *dc) {
+	if d.disposition == forgotten {
+		return
+	}
+	if d.named {
+		d.named, d.goneAt = false, time.Now()
+		if d.want.Origin == Configured {
+			d.out = true
+		}
+		f.log.Info("no source names this discovery controller any more", "dc", d.id())
+	}
+	if f.excludedByConfig(d.id()) {
+		d.out = true
+	}
+	f.touch(d)
+}
+
+func (f *Finder) unplace(d *dc) {
+	p := placeOf(d.id())
+	f.places[p] = slices.DeleteFunc(f.places[p], func(o *dc) bool { return o == d })
+	if len(f.places[p]) == 0 {
+		delete(f.places, p)
+	}
+}
+
+// drop forgets d altogether.
+func (f *Finder) drop(d *dc) {
+	f.log.Info("discovery controller removed", "dc", d.id())
+	f.sched.Drop(d.id())
+	f.unbind(d)
+	d.stopTimers()
+	f.unplace(d)
+	delete(f.dcs, d.key)
+	delete(f.touched, d)
+	f.opts.Store.Delete(d.key)
+	f.out.PageRemoved(d.key, "no longer wanted")
+	f.removed = true
+	f.resolveSources = true // its referrals end with it
+}
+
+// silent is the Announcer of a Finder that has none.
+type silent struct{}
+
+func (silent) LogPagesChanged(bus.ID, string) {}
+func (silent) DCRemoved()                     {}
+func (silent) PageChanged(string, uint64)     {}
+func (silent) PageRemoved(string, string)     {}

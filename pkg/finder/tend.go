@@ -1,0 +1,178 @@
+package finder
+
+import (
+	"time"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
+)
+
+// pollGone is how often the kernel's state of a connection is looked at that no source
+// names any more: the kernel does not tell when it begins to reconnect.
+const pollGone = 30 * time.Second
+
+// tend does for one controller what its state asks for now. It may be called at any time and any
+// number of times.
+func (f *Finder) tend(d *dc) {
+	switch {
+	case d.disposition == forgotten:
+		f.sched.Drop(d.id())
+		return
+	case d.out:
+		f.remove(d)
+		return
+	case f.identity.Host.NQN == "":
+		f.sched.Drop(d.id())
+		return
+	}
+	f.freeze(d)
+	switch {
+	case d.device == nil && d.parked:
+		f.sched.Drop(d.id())
+	case d.device == nil && (d.disposition == frozen || !d.named && f.cfg.DCGiveUp == 0):
+		f.sched.Drop(d.id())
+		f.retain(d)
+	case d.device == nil:
+		f.retain(d)
+		f.sched.Want(d.target())
+	case !f.own(d):
+		if d.foreign != "" {
+			f.sched.Drop(d.id())
+		}
+	default:
+		f.sched.Connected(d.target())
+		f.retain(d)
+		f.converse(d)
+	}
+}
+
+// freeze applies the host-wide exclusion list: forward only. A live connection stays, is not made
+// anew, and its page neither adds nor removes anything from then on.
+func (f *Finder) freeze(d *dc) {
+	excluded := f.opts.Excluded(d.id(), d.want.Host)
+	switch {
+	case excluded && d.disposition == active:
+		d.disposition = frozen
+		f.log.Warn("excluded by the host-wide list; a live connection is kept and its log page frozen", "dc", d.id())
+		f.publish(d)
+	case !excluded && d.disposition == frozen:
+		d.disposition = active
+		d.dirty = true
+		f.log.Info("no longer excluded by the host-wide list", "dc", d.id())
+		f.publish(d)
+	}
+}
+
+// remove ends a controller that the administrator took out: the connection, if it is ours, and
+// then everything that is known of it.
+func (f *Finder) remove(d *dc) {
+	if f.cfg.Incomplete && !f.excludedByConfig(d.id()) {
+		return // the file that no longer names it could not be read in full
+	}
+	f.sched.Drop(d.id())
+	switch {
+	case d.device == nil && f.sched.Busy(d.id()):
+	case d.device == nil:
+		f.drop(d)
+	case !f.opts.Ownership.Owner(d.device.Name).Is(Owner):
+		f.log.Info("leaving the connection of a removed discovery controller to its owner", "dc", d.id(), "device", d.device.Name)
+		f.drop(d)
+	default:
+		f.sched.Disconnect(d.id(), disconnectRequest(d.device))
+	}
+}
+
+func disconnectRequest(c *kernel.Controller) kernel.DisconnectRequest {
+	return kernel.DisconnectRequest{Name: c.Name, Expect: c.Identity()}
+}
+
+// retain runs the retention of a controller that no source names: from the moment on at
+// which it is also not connected. A source that names it again, or a connection, ends it.
+func (f *Finder) retain(d *dc) {
+	if d.named || d.live() || f.cfg.DCGiveUp == config.Forever {
+		stop(&d.timers.retention)
+		if !d.named && d.live() {
+			d.timers.retention = f.loop.After(pollGone, func() { f.look(d) })
+		}
+		return
+	}
+	if d.timers.retention != nil {
+		return
+	}
+	d.timers.retention = f.loop.After(f.cfg.DCGiveUp, func() {
+		if f.dcs[d.key] == d && !d.named && !d.live() {
+			f.forget(d)
+		}
+	})
+}
+
+// look reads the kernel's state of d's connection anew.
+func (f *Finder) look(d *dc) {
+	stop(&d.timers.retention)
+	if f.dcs[d.key] != d || d.device == nil {
+		return
+	}
+	name := d.device.Name
+	go func() {
+		c, err := f.opts.Read(name)
+		f.loop.Post(func() {
+			if err == nil && d.device != nil && d.device.Name == name {
+				d.device = &c
+			}
+			f.touch(d)
+		})
+	}()
+}
+
+// forget ends what is known of a discovered controller whose retention has ended. Its
+// last page stays as a reminder of what it listed, so that stacd lets those connections live.
+func (f *Finder) forget(d *dc) {
+	f.log.Warn("discovery controller is neither named nor reachable any more, giving it up", "dc", d.id())
+	f.sched.Drop(d.id())
+	f.unbind(d)
+	d.stopTimers()
+	if d.page == nil {
+		f.drop(d)
+		return
+	}
+	d.disposition = forgotten
+	f.publish(d)
+	f.removed = true
+	f.resolveSources = true
+}
+
+// holds says whether the policy keeps the connection of d between readings.
+func (f *Finder) holds(d *dc) bool {
+	policy := d.want.Persistent
+	if policy == config.PersistDefault {
+		policy = f.cfg.Persistent
+	}
+	switch policy {
+	case config.PersistAuto:
+		return d.epcsd
+	case config.PersistNo:
+		return false
+	}
+	return true
+}
+
+// park lets go of a connection until the next poll. What the page says stays in force.
+func (f *Finder) park(d *dc) {
+	d.parked = true
+	f.log.Debug("parking discovery controller until the next poll", "dc", d.id(), "interval", f.cfg.EPCSDPollInterval)
+	f.sched.Drop(d.id())
+	f.sched.Disconnect(d.id(), disconnectRequest(d.device))
+	stop(&d.timers.poll)
+	d.timers.poll = f.loop.After(f.cfg.EPCSDPollInterval, func() {
+		d.parked = false
+		f.touch(d)
+	})
+}
+
+// registrable says whether d takes the registration of a host (TP8010): a controller that says
+// that it is a DDC or a CDC, over TCP.
+func (d *dc) registrable() bool {
+	return d.id().Transport == nvme.TCP && d.identified != nil &&
+		(d.identified.DCTYPE == nvme.DCTypeDDC || d.identified.DCTYPE == nvme.DCTypeCDC)
+}

@@ -1,0 +1,55 @@
+package schedule
+
+import (
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// deletes is the disconnect lane: removals run beside the connects, a bounded
+// number at a time, and never two for one controller.
+type deletes struct {
+	busy  map[tid.TID]struct{}
+	queue []removal
+	n     int
+}
+
+type removal struct {
+	id  tid.TID
+	req kernel.DisconnectRequest
+}
+
+func (d *deletes) has(id tid.TID) bool {
+	_, ok := d.busy[id]
+	return ok
+}
+
+// Disconnect removes the controller that serves id. While it is under way, or a
+// connect of id is, a further call does nothing: the owner compares again when it has ended.
+func (s *Scheduler) Disconnect(id tid.TID, req kernel.DisconnectRequest) {
+	if s.Busy(id) {
+		return
+	}
+	s.deletes.busy[id] = struct{}{}
+	s.deletes.queue = append(s.deletes.queue, removal{id, req})
+	s.disconnect()
+}
+
+func (s *Scheduler) disconnect() {
+	for s.deletes.n < disconnectWide && len(s.deletes.queue) > 0 {
+		r := s.deletes.queue[0]
+		s.deletes.queue = s.deletes.queue[1:]
+		s.deletes.n++
+		go func() {
+			err := s.opts.Kernel.Disconnect(s.ctx, r.req)
+			s.opts.Post(func() {
+				s.deletes.n--
+				delete(s.deletes.busy, r.id)
+				if s.opts.Freed != nil {
+					s.opts.Freed(r.id, err)
+				}
+				s.disconnect()
+				s.connect()
+			})
+		}()
+	}
+}

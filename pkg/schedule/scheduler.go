@@ -1,0 +1,252 @@
+package schedule
+
+import (
+	"context"
+	"time"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+const (
+	probeWidth     = 64              // probes under way at a time
+	probeDeadline  = 2 * time.Second // for one address to accept and to answer ICReq
+	probeValid     = 5 * time.Second // how long an answer vouches for an address
+	slowConnect    = time.Second     // a connect that took longer goes last from then on
+	steady         = time.Minute     // a connection that lasted this long has no bad history
+	disconnectWide = 16              // deletes under way at a time
+)
+
+// Connector makes and removes kernel connections. Its calls may take minutes.
+type Connector interface {
+	Connect(context.Context, kernel.ConnectRequest) (kernel.Connection, error)
+	Disconnect(context.Context, kernel.DisconnectRequest) error
+}
+
+// Prober tries in user space whether an NVMe-oF controller may be expected behind
+// t's address. It gives nil at once for transports that cannot be probed.
+type Prober interface {
+	Probe(ctx context.Context, t tid.TID, tls bool) error
+}
+
+// Result is the outcome of an attempt that went into the kernel, or failed before.
+type Result struct {
+	Connection kernel.Connection
+	Err        error
+	Dropped    bool // the target was dropped while the attempt ran
+}
+
+// Options say whom a Scheduler works for. All are required but Veto and FirstPath.
+type Options struct {
+	Kernel Connector
+	Prober Prober
+	Post   func(func())         // hands a function to the owner's loop
+	Done   func(Target, Result) // called on the loop after every attempt
+	Veto   func(Target) error   // called off the loop right before each attempt; an error wrapping ErrVetoed stops it
+	First  func(tid.TID) bool   // called on the loop: would this be the first path of its subsystem?
+	Freed  func(tid.TID, error) // called on the loop after every disconnect
+}
+
+// Scheduler tries targets. See the package comment for locking and lifetime.
+type Scheduler struct {
+	ctx       context.Context
+	opts      Options
+	items     map[tid.TID]*item
+	endpoints map[endpoint]*address
+	ready     map[*item]struct{}
+	queue     []*address // addresses to probe, in order
+	probing   int
+	lane      *item // inside the kernel now
+	deletes   deletes
+}
+
+// address is what is known of an endpoint.
+type address struct {
+	endpoint
+	tid     tid.TID // any target behind it, to probe with
+	probing bool
+	queued  bool
+	okAt    time.Time
+	waiting map[*item]struct{}
+}
+
+// New gives a Scheduler whose goroutines end with ctx.
+func New(ctx context.Context, o Options) *Scheduler {
+	if o.Veto == nil {
+		o.Veto = func(Target) error { return nil }
+	}
+	if o.First == nil {
+		o.First = func(tid.TID) bool { return true }
+	}
+	return &Scheduler{ctx: ctx, opts: o,
+		items: map[tid.TID]*item{}, endpoints: map[endpoint]*address{}, ready: map[*item]struct{}{},
+		deletes: deletes{busy: map[tid.TID]struct{}{}}}
+}
+
+// Want has t tried until it is connected or dropped. For a target that is known
+// already only what the next attempt uses is replaced.
+func (s *Scheduler) Want(t Target) {
+	it := s.items[t.TID]
+	if it == nil {
+		it = &item{Target: t, since: time.Now()}
+		s.items[t.TID] = it
+		s.begin(it)
+		return
+	}
+	it.dropped = false // wanted again while the attempt for it still runs
+	if t.endpoint() == it.endpoint() || it.state != Probing && it.state != Ready {
+		it.Target = t
+		return
+	}
+	s.park(it) // on its way to another address
+	it.Target = t
+	s.begin(it)
+}
+
+// Connected notes that t has a connection, however it came about.
+func (s *Scheduler) Connected(t Target) {
+	it := s.items[t.TID]
+	if it == nil {
+		it = &item{Target: t, since: time.Now()}
+		s.items[t.TID] = it
+	}
+	it.Target = t
+	if it.state == Up || it == s.lane {
+		return
+	}
+	s.park(it)
+	it.state, it.upAt, it.lastErr, it.again = Up, time.Now(), nil, false
+}
+
+// Lost notes that the connection of id is gone; the target is tried again, at once
+// if the connection was a steady one.
+func (s *Scheduler) Lost(id tid.TID) {
+	it := s.items[id]
+	if it == nil || it.state != Up {
+		return
+	}
+	it.since = time.Now()
+	if time.Since(it.upAt) >= steady {
+		it.failures = 0
+		s.begin(it)
+		return
+	}
+	it.failures++
+	s.wait(it, kernel.Other)
+}
+
+// Drop ends the attempts for id. An attempt that is inside the kernel cannot be
+// recalled; its end is reported with Dropped set.
+func (s *Scheduler) Drop(id tid.TID) {
+	it := s.items[id]
+	if it == nil {
+		return
+	}
+	if it == s.lane {
+		it.dropped = true
+		return
+	}
+	s.park(it)
+	delete(s.items, id)
+}
+
+// Kick has every waiting target that match accepts tried at once and with
+// a clean history: something has changed that may let it succeed. A nil match accepts all.
+func (s *Scheduler) Kick(match func(Target) bool) {
+	for _, it := range s.items {
+		if match != nil && !match(it.Target) {
+			continue
+		}
+		switch it.state {
+		case Waiting:
+			it.failures = 0
+			s.begin(it)
+		case Probing, Connecting:
+			it.again = true
+		}
+	}
+}
+
+// Status tells how it stands with id.
+func (s *Scheduler) Status(id tid.TID) Status {
+	it := s.items[id]
+	if it == nil {
+		return Status{}
+	}
+	return Status{it.state, it.failures, it.lastErr, it.failedAt, it.next, it.delay}
+}
+
+// Busy says whether a connect or a disconnect of id is under way.
+func (s *Scheduler) Busy(id tid.TID) bool {
+	return s.lane != nil && s.lane.TID == id || s.deletes.has(id)
+}
+
+// begin puts it on its way: through a probe, or straight to the lane where the address
+// has answered a moment ago.
+func (s *Scheduler) begin(it *item) {
+	s.park(it)
+	it.again = false
+	e := it.endpoint()
+	a := s.endpoints[e]
+	if a == nil {
+		a = &address{endpoint: e, tid: it.TID, waiting: map[*item]struct{}{}}
+		s.endpoints[e] = a
+	}
+	if !a.probing && time.Since(a.okAt) < probeValid {
+		s.admit(it)
+		return
+	}
+	it.state = Probing
+	a.waiting[it] = struct{}{}
+	if !a.queued && !a.probing {
+		a.queued = true
+		s.queue = append(s.queue, a)
+	}
+	s.probe()
+}
+
+func (s *Scheduler) admit(it *item) {
+	it.state = Ready
+	s.ready[it] = struct{}{}
+	s.connect()
+}
+
+// park takes it out of wherever it waits.
+func (s *Scheduler) park(it *item) {
+	if it.timer != nil {
+		it.timer.Stop()
+		it.timer = nil
+	}
+	it.next, it.delay = time.Time{}, 0
+	delete(s.ready, it)
+	if a := s.endpoints[it.endpoint()]; a != nil {
+		delete(a.waiting, it)
+		s.forget(a)
+	}
+	it.state = Unknown
+}
+
+// forget drops an address that nobody waits for once its answer has aged; called
+// wherever that may have become true, so that the map stays as small as the work.
+func (s *Scheduler) forget(a *address) {
+	if len(a.waiting) == 0 && !a.probing && !a.queued && time.Since(a.okAt) >= probeValid {
+		delete(s.endpoints, a.endpoint)
+	}
+}
+
+// wait plans the next attempt for an item that has failed.
+func (s *Scheduler) wait(it *item, c kernel.Class) {
+	s.park(it)
+	it.state = Waiting
+	it.delay = Delay(c, max(it.failures, 1))
+	it.next = time.Now().Add(it.delay)
+	var timer *time.Timer
+	timer = time.AfterFunc(it.delay, func() {
+		s.opts.Post(func() {
+			if it.timer == timer && it.state == Waiting {
+				s.begin(it)
+			}
+		})
+	})
+	it.timer = timer
+}

@@ -1,0 +1,105 @@
+package schedule
+
+import (
+	"time"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// Target is a controller that is wanted, and all that is needed to connect it.
+type Target struct {
+	TID        tid.TID
+	Kind       tid.Kind
+	Host       tid.Host
+	Params     *tid.Params       // shared, never changed
+	Configured bool              // named by the administrator, not only discovered
+	Attributes map[string]string // private registry attributes; shared, never changed
+}
+
+// State is where a target stands on its way.
+type State uint8
+
+// The states of a target.
+const (
+	Unknown    State = iota // not scheduled
+	Probing                 // its address is being probed
+	Ready                   // its address answered; waits for the lane
+	Connecting              // inside the kernel
+	Up                      // connected
+	Waiting                 // failed, waits for its next attempt
+)
+
+var stateNames = [...]string{"unknown", "probing", "ready", "connecting", "up", "waiting"}
+
+func (s State) String() string { return stateNames[s] }
+
+// Status is what can be told of a target.
+type Status struct {
+	State    State
+	Attempts int       // failed attempts in a row
+	LastErr  error     // of the last attempt, nil when it succeeded
+	FailedAt time.Time // when that was
+	Next     time.Time // next attempt; zero when none is planned
+	Delay    time.Duration
+}
+
+// endpoint is what a probe tells something about: all controllers behind
+// the same address, reached the same way, share its outcome.
+type endpoint struct {
+	transport             nvme.Transport
+	traddr, trsvcid       string
+	hostTraddr, hostIface string
+	tls                   bool
+}
+
+func (t Target) endpoint() endpoint {
+	return endpoint{t.TID.Transport, t.TID.Traddr, t.TID.Trsvcid, t.TID.HostTraddr, t.TID.HostIface,
+		t.Params != nil && t.Params.TLS == tid.On}
+}
+
+// item is a target with its history.
+type item struct {
+	Target
+	state    State
+	failures int
+	lastErr  error
+	failedAt time.Time
+	upAt     time.Time
+	since    time.Time // when it became wanted, or lost its connection
+	slow     bool      // once held the lane for longer than slowConnect
+	dropped  bool      // no longer wanted; forgotten when the kernel is done with it
+	again    bool      // a change was signalled while the attempt ran: do not wait after a failure
+	timer    *time.Timer
+	next     time.Time
+	delay    time.Duration
+}
+
+// before says whether a goes into the kernel before b: what once held the lane for long
+// goes last, whatever it is; then first paths before further ones, so that every
+// subsystem becomes usable before any becomes redundant; configured before discovered;
+// fewest failures first; then oldest first.
+func before(a, b *item, firstA, firstB bool) bool {
+	switch {
+	case a.slow != b.slow:
+		return b.slow
+	case firstA != firstB:
+		return firstA
+	case a.Configured != b.Configured:
+		return a.Configured
+	case a.failures != b.failures:
+		return a.failures < b.failures
+	case !a.since.Equal(b.since):
+		return a.since.Before(b.since)
+	}
+	return a.TID.Compare(b.TID) < 0
+}
+
+func (t Target) request() kernel.ConnectRequest {
+	r := kernel.ConnectRequest{TID: t.TID, Kind: t.Kind, Host: t.Host, Attributes: t.Attributes}
+	if t.Params != nil {
+		r.Params = *t.Params
+	}
+	return r
+}

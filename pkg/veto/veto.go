@@ -1,0 +1,63 @@
+// Package veto answers whether the administrator forbids a connection: by exclude= in a
+// daemon's own file, or by the exclusion list that all orchestrators of the host share.
+package veto
+
+import (
+	"fmt"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/exclusion"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// Where the host-wide exclusion list is.
+const (
+	MainFile  = "/etc/nvme/exclusions.conf"
+	DropinDir = "/etc/nvme/exclusions.conf.d"
+)
+
+// Connection gives what exclusion entries are held against: the values that the kernel
+// is about to be given.
+func Connection(t tid.TID, host tid.Host) exclusion.Connection {
+	return exclusion.Connection{Transport: string(t.Transport), Traddr: t.Traddr, Trsvcid: t.Trsvcid, NQN: t.NQN,
+		HostTraddr: t.HostTraddr, HostIface: t.HostIface, HostNQN: t.HostNQN, HostID: host.ID}
+}
+
+// Own compiles the exclude= lines of a daemon's configuration. A line that makes no
+// sense is reported and matches nothing.
+func Own(lines []config.Exclude) (*exclusion.List, []error) {
+	var entries []exclusion.Entry
+	var problems []error
+	for _, l := range lines {
+		e, err := exclusion.ParseOwn(l.Text)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: exclude=%s: %w; the line matches nothing", l.Where, l.Text, err))
+			continue
+		}
+		if e.LooksCommented() {
+			problems = append(problems, fmt.Errorf("%s: exclude=%s: \" #\" does not begin a comment here, it is part of the value", l.Where, l.Text))
+		}
+		entries = append(entries, e)
+	}
+	return exclusion.NewList(entries...), problems
+}
+
+// Matches says whether list names the connection.
+func Matches(list *exclusion.List, t tid.TID, host tid.Host) bool {
+	_, ok := list.Match(Connection(t, host))
+	return ok
+}
+
+// HostWide is the shared list. It reads its files anew whenever they have changed, so that it
+// may be asked right before each attempt. Safe for concurrent use.
+type HostWide struct{ files *exclusion.Files }
+
+// NewHostWide gives the list in the given places.
+func NewHostWide(mainFile, dropinDir string) HostWide {
+	return HostWide{exclusion.NewFiles(mainFile, dropinDir)}
+}
+
+// Excluded says whether the list names the connection.
+func (h HostWide) Excluded(t tid.TID, host tid.Host) bool {
+	return Matches(h.files.Current(), t, host)
+}
