@@ -126,6 +126,10 @@ for _ in {1..20}; do # until the output is through
 	kill -0 $cat 2>/dev/null || break
 	sleep 0.1
 done
+if dmesg | grep -qE 'BUG: |WARNING: |Oops: |INFO: task '; then
+	stage "the kernel complained: $(dmesg | grep -E 'BUG: |WARNING: |Oops: |INFO: task ' | head -n 3)"
+	dmesg >$host/out/dmesg
+fi
 if ((code)); then
 	stage "exit code $code: collecting journal, dmesg and state"
 	collect

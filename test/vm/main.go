@@ -126,6 +126,12 @@ func (r *run) do(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.deadline)
 	defer cancel()
 	code, err := r.batch(ctx, image, share, accel)
+	// Emulated SMP has a rare race of its own while the kernel patches its code (seen: a stray int3 in early boot, QEMU
+	// 7.2). Nothing is lost by a second try as long as the command has not begun.
+	for try := 1; errors.Is(err, errNoStart) && ctx.Err() == nil && try <= 2; try++ {
+		r.say("%v, see %s; once more", err, keepConsole(share, r.results, try))
+		code, err = r.batch(ctx, image, share, accel)
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("no end after %v: QEMU was killed", r.deadline)
 	}

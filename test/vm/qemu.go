@@ -108,7 +108,7 @@ func (r *run) arguments(image, share, accel string) []string {
 	args := strings.Fields(accel)
 	args = append(args, "-nodefaults", "-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off", "-smp", strconv.Itoa(r.cpus), "-m", strconv.Itoa(r.memory),
 		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd"),
-		"-append", "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr audit=0 nowatchdog net.ifnames=0 systemd.show_status=0",
+		"-append", "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr audit=0 nowatchdog tsc=reliable net.ifnames=0 systemd.show_status=0",
 		"-drive", "if=virtio,format=raw,snapshot=on,cache=unsafe,file="+filepath.Join(image, "disk.img"),
 		"-virtfs", "local,path="+share+",mount_tag=host,security_model=none,multidevs=remap",
 		"-device", "virtio-rng-pci", "-nic", "none", "-display", "none", "-no-reboot")
@@ -138,6 +138,9 @@ func (r *run) interactive(ctx context.Context, image, share, accel string) error
 	}
 	return c.Wait()
 }
+
+// errNoStart: the guest ended before it had begun with the command.
+var errNoStart = errors.New("the guest died while it booted")
 
 // batch runs the command; the error is about the test bed, the code is the command's.
 func (r *run) batch(ctx context.Context, image, share, accel string) (int, error) {
@@ -179,12 +182,13 @@ func (r *run) batch(ctx context.Context, image, share, accel string) (int, error
 		_, _ = io.Copy(os.Stdout, output)
 	}()
 
-	code, ended := 125, false
+	code, started, ended := 125, false, false
 	for s := bufio.NewScanner(control); s.Scan(); {
 		word, rest, _ := strings.Cut(s.Text(), " ")
 		switch word {
 		case "stage":
 			r.say("%s", rest)
+			started = started || strings.HasPrefix(rest, "running ")
 		case "exit":
 			if n, err := strconv.Atoi(rest); err == nil {
 				code, ended = n, true
@@ -196,8 +200,11 @@ func (r *run) batch(ctx context.Context, image, share, accel string) (int, error
 	if ended {
 		return code, nil // how QEMU ends after that is of no interest
 	}
-	if err == nil {
-		err = errors.New("the guest ended before the command did")
+	switch {
+	case !started && ctx.Err() == nil:
+		err = errNoStart
+	case err == nil:
+		err = errors.New("the guest died before the command ended")
 	}
 	return 125, err
 }

@@ -85,6 +85,15 @@ func collect(share, results string) error {
 	return nil
 }
 
+// keepConsole saves the console of a boot that failed, before the next one overwrites it.
+func keepConsole(share, results string, boot int) string {
+	to := filepath.Join(results, fmt.Sprintf("console.%d", boot))
+	if err := os.Rename(filepath.Join(share, "out", "console"), to); err != nil {
+		return err.Error()
+	}
+	return to
+}
+
 // explain shows the end of what came back and says where the rest is.
 func (r *run) explain() {
 	for _, f := range []struct {
