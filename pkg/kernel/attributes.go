@@ -53,6 +53,7 @@ type attrReader struct {
 	dir  int
 	buf  []byte
 	ends [attrCount]int
+	err  error // the first that says nothing about the attribute
 }
 
 // next appends attribute i, nothing where it cannot be read.
@@ -60,25 +61,35 @@ func (r *attrReader) next(i int) {
 	if cap(r.buf)-len(r.buf) < attrSize {
 		r.buf = append(make([]byte, 0, 2*cap(r.buf)+attrSize), r.buf...)
 	}
-	n := readAt(r.dir, attrCNames[i], r.buf[len(r.buf):len(r.buf)+attrSize])
+	n, err := readAt(r.dir, attrCNames[i], r.buf[len(r.buf):len(r.buf)+attrSize])
+	// The last two are always there, unless the controller is not.
+	if r.err == nil && err != nil && (short(err) || i >= attrTransport && goneOr(err) != ErrGone) {
+		r.err = err
+	}
 	r.buf = r.buf[:len(r.buf)+n]
 	r.ends[i] = len(r.buf)
 }
 
+// short tells errors for want of something from those that tell of the attribute: what
+// could not be looked at must not pass for gone.
+func short(err error) bool {
+	switch err {
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR:
+		return true
+	}
+	return false
+}
+
 // readAt reads a file below dir with one read, as sysfs wants it. It goes without
 // the os package, which would allocate, and ask the poller about each file.
-// It gives the number of bytes, 0 where the file cannot be read.
-func readAt(dir int, name *byte, buf []byte) int {
+func readAt(dir int, name *byte, buf []byte) (int, error) {
 	fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(name)), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0, 0)
 	if errno != 0 {
-		return 0
+		return 0, errno
 	}
 	n, err := unix.Read(int(fd), buf)
 	_ = unix.Close(int(fd))
-	if err != nil || n < 0 {
-		return 0
-	}
-	return n
+	return max(n, 0), err
 }
 
 // texts gives the attributes, trimmed of padding and line ends. They share one string.

@@ -116,6 +116,6 @@ func attribute(dir int, name string) string {
 		return ""
 	}
 	var buf [256]byte
-	n := readAt(dir, cName, buf[:])
+	n, _ := readAt(dir, cName, buf[:])
 	return known(strings.Trim(string(buf[:n]), " \n\x00"))
 }

@@ -125,6 +125,9 @@ func (c *Controller) read(dir int) error {
 		r.next(i)
 	}
 	*scratch = r.buf[:0]
+	if r.err != nil {
+		return r.err
+	}
 	text := r.texts()
 	c.fill(&text)
 	// An incomplete picture must not pass for one of a kernel that has fewer attributes.

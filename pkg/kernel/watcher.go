@@ -1,0 +1,194 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/stas-go/stas/pkg/uevent"
+)
+
+// Source delivers uevents; a [uevent.Monitor] of the kernel's group for [Subsystems] is one.
+// Receive gives [uevent.ErrOverflow] where events were lost. Close makes it return.
+type Source interface {
+	Receive() (uevent.Event, error)
+	Close() error
+}
+
+// Reader is what a [Watcher] needs of [Sysfs].
+type Reader interface {
+	Names() ([]string, error)
+	Controller(name string) (Controller, error)
+}
+
+// rescanInterval is how often everything is looked at without a reason, as a net under
+// what the kernel does not tell: giving up is an event, losing a connection is none.
+const rescanInterval = 10 * time.Minute
+
+// retryInterval is for what could not be read for want of memory or descriptors.
+const retryInterval = time.Second
+
+// Watcher tells what changes about the controllers of the host. Events only make it
+// look: every Change carries what sysfs says now, and as long as the consumer is slow
+// the events about one controller add up to one Change. Its memory is bounded by the
+// number of controllers.
+type Watcher struct {
+	Log *slog.Logger // none means slog.Default(); set it before Run
+
+	sysfs    Reader
+	source   Source
+	interval time.Duration
+	dirty    *dirty
+	changes  chan Change
+	told     map[string]uint64 // inode of what the consumer was told is there
+}
+
+// NewWatcher makes a watcher of source, which must have been opened already: what
+// happens between that and the first look at sysfs is seen, not missed.
+func NewWatcher(sysfs Reader, source Source) *Watcher {
+	return &Watcher{sysfs: sysfs, source: source, interval: rescanInterval, dirty: newDirty(),
+		changes: make(chan Change), told: map[string]uint64{}}
+}
+
+// Changes is where changes are told. It is closed when Run returns.
+func (w *Watcher) Changes() <-chan Change { return w.changes }
+
+// Run tells first what is there (with Rescan set, then ScanDone) and after that what
+// changes, until ctx ends or the source fails. It closes the source.
+func (w *Watcher) Run(ctx context.Context) error {
+	defer close(w.changes)
+	ctx, cancel := context.WithCancelCause(ctx)
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		cancel(w.receive())
+	}()
+	defer func() { <-received }()
+	defer func() { _ = w.source.Close() }()
+
+	w.dirty.request(firstScan)
+	tick := time.NewTicker(w.interval)
+	defer tick.Stop()
+	for {
+		err := w.work(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var retry <-chan time.Time
+		if err != nil {
+			w.log().Warn("cannot look at NVMe controllers, trying again", "error", err)
+			retry = time.After(retryInterval)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.dirty.wake:
+		case <-retry:
+		case <-tick.C:
+			w.dirty.request(quietScan)
+		}
+	}
+}
+
+func (w *Watcher) log() *slog.Logger {
+	if w.Log != nil {
+		return w.Log
+	}
+	return slog.Default()
+}
+
+// work tells everything that there is to tell now. What it could not look at remains to be told.
+func (w *Watcher) work(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if s := w.dirty.takeScan(); s != noScan {
+			if err := w.scan(s); err != nil {
+				w.dirty.request(s)
+				return err
+			}
+		}
+		i, ok := w.dirty.next()
+		if !ok {
+			return nil
+		}
+		if err := w.tell(ctx, i); err != nil {
+			w.dirty.putBack(i)
+			return err
+		}
+	}
+	return nil
+}
+
+// receive moves events into the dirty set, so that the socket's buffer stays empty
+// however slow the consumer is.
+func (w *Watcher) receive() error {
+	for {
+		e, err := w.source.Receive()
+		switch {
+		case errors.Is(err, uevent.ErrOverflow):
+			w.dirty.request(lostScan)
+		case err != nil:
+			return fmt.Errorf("cannot watch NVMe controllers: %w", err)
+		default:
+			w.dirty.event(&e)
+		}
+	}
+}
+
+// scan marks everything that is there, and everything that was.
+func (w *Watcher) scan(s scan) error {
+	names, err := w.sysfs.Names()
+	if err != nil {
+		return err
+	}
+	there := make(map[string]bool, len(names))
+	for _, n := range names {
+		there[n] = true
+	}
+	for n := range w.told {
+		if !there[n] {
+			names = append(names, n)
+		}
+	}
+	w.dirty.rescan(names, s)
+	return nil
+}
+
+// tell looks at one thing and tells the consumer.
+func (w *Watcher) tell(ctx context.Context, i item) error {
+	if i.name == "" {
+		return w.deliver(ctx, Change{FC: i.fc, FabricsDevice: i.fabrics, ScanDone: i.done})
+	}
+	c, err := w.sysfs.Controller(i.name)
+	gone := errors.Is(err, ErrGone)
+	if err != nil && !gone {
+		return err
+	}
+	rescan := i.flags&flagRescan != 0
+	inode, was := w.told[i.name]
+	if was && (gone || inode != c.Inode) {
+		delete(w.told, i.name)
+		if err := w.deliver(ctx, Change{Name: i.name, Rescan: rescan}); err != nil {
+			return err
+		}
+	}
+	if gone || !c.Transport.Fabric() {
+		return nil
+	}
+	w.told[i.name] = c.Inode
+	return w.deliver(ctx, Change{Name: i.name, Controller: &c, Rescan: rescan, Connected: i.flags&flagConnected != 0,
+		Rediscover: i.flags&flagRediscover != 0, AEN: i.flags&flagAEN != 0 && c.mayBeDiscovery()})
+}
+
+// mayBeDiscovery is false only for what surely has no discovery log page.
+func (c *Controller) mayBeDiscovery() bool { return c.CntrlType != TypeIO && c.CntrlType != TypeAdmin }
+
+func (w *Watcher) deliver(ctx context.Context, c Change) error {
+	select {
+	case w.changes <- c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
