@@ -52,8 +52,37 @@ const config = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Config
 </busconfig>
 `
 
-// Start runs a bus. It skips the test where there is no dbus-daemon.
+// openConfig is a bus that permits everything, to see what holds without a policy.
+const openConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow send_type="signal"/>
+    <allow receive_sender="*"/>
+    <allow eavesdrop="true"/>
+  </policy>
+</busconfig>
+`
+
+// Start runs a bus with our policy. It skips the test where there is no dbus-daemon.
 func Start(tb testing.TB) *Bus {
+	tb.Helper()
+	return start(tb, func(socket string) []byte { return fmt.Appendf(nil, config, socket, policyDir()) })
+}
+
+// StartOpen runs a bus that permits everything.
+func StartOpen(tb testing.TB) *Bus {
+	tb.Helper()
+	return start(tb, func(socket string) []byte { return fmt.Appendf(nil, openConfig, socket) })
+}
+
+func start(tb testing.TB, config func(socket string) []byte) *Bus {
 	tb.Helper()
 	if _, err := exec.LookPath("dbus-daemon"); err != nil {
 		tb.Skip("no dbus-daemon here")
@@ -69,7 +98,7 @@ func Start(tb testing.TB) *Bus {
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	b := &Bus{tb: tb, dir: dir}
-	if err := os.WriteFile(b.configFile(), fmt.Appendf(nil, config, b.socket(), policyDir()), 0o644); err != nil {
+	if err := os.WriteFile(b.configFile(), config(b.socket()), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	b.Run()
@@ -135,6 +164,23 @@ func (b *Bus) signal(sig syscall.Signal) {
 	if err := b.cmd.Process.Signal(sig); err != nil {
 		b.tb.Fatal(err)
 	}
+}
+
+// Busctl runs busctl on the bus and gives what it prints. It skips the test where
+// there is none.
+func (b *Bus) Busctl(args ...string) string {
+	b.tb.Helper()
+	if _, err := exec.LookPath("busctl"); err != nil {
+		b.tb.Skip("no busctl here")
+	}
+	cmd := exec.Command("busctl", append([]string{"--address=" + b.Address(), "--no-pager"}, args...)...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		b.tb.Fatalf("busctl %q: %v: %s", args, err, errs.String())
+	}
+	return string(out)
 }
 
 // DialAs connects a socket to the bus as another user, which takes root. What the bus

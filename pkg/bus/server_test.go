@@ -1,0 +1,497 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	dbusinterfaces "github.com/stas-go/stas/dbus-interfaces"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/test/privatebus"
+)
+
+const nobody = 65534
+
+// connectAs gives a connection of another user. It ends with the test.
+func connectAs(t *testing.T, b *privatebus.Bus, opts Options, uid int, more ...dbus.ConnOption) *link {
+	t.Helper()
+	user := map[int]string{0: "0", nobody: "65534"}[uid]
+	conn, err := handshake(t.Context(), opts, b.DialAs(uid), user, more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
+}
+
+func errorName(err error) string {
+	var e dbus.Error
+	if errors.As(err, &e) {
+		return e.Name
+	}
+	if err == nil {
+		return "success"
+	}
+	return err.Error()
+}
+
+func TestXMLDescribesWhatIsExported(t *testing.T) {
+	f := &fakeDaemon{}
+	for doc, tree := range map[string]*tree{
+		dbusinterfaces.Staf: NewFinderServer(Options{}, f, f, f).tree,
+		dbusinterfaces.Stac: NewConnectorServer(Options{}, f, f).tree,
+	} {
+		var node struct {
+			Name       string `xml:"name,attr"`
+			Interfaces []struct {
+				Name    string `xml:"name,attr"`
+				Methods []struct {
+					Name string `xml:"name,attr"`
+					Args []struct {
+						Name      string `xml:"name,attr"`
+						Type      string `xml:"type,attr"`
+						Direction string `xml:"direction,attr"`
+					} `xml:"arg"`
+				} `xml:"method"`
+				Signals []struct {
+					Name string `xml:"name,attr"`
+				} `xml:"signal"`
+			} `xml:"interface"`
+		}
+		if err := xml.Unmarshal([]byte(withStandard(doc)), &node); err != nil {
+			t.Fatal(err)
+		}
+		exported := tree.objects[dbus.ObjectPath(node.Name)]
+		everywhere := make(map[string]string)
+		count := 0
+		for _, iface := range node.Interfaces {
+			for _, m := range iface.Methods {
+				// Proxies merge the interfaces of an object, so no name may occur twice.
+				if other := everywhere[m.Name]; other != "" {
+					t.Errorf("%s is a member of %s and of %s", m.Name, other, iface.Name)
+				}
+				everywhere[m.Name] = iface.Name
+				if iface.Name == "org.freedesktop.DBus.Peer" {
+					continue // answered by the library
+				}
+				in := ""
+				for _, a := range m.Args {
+					if a.Name == "" {
+						t.Errorf("%s has an argument without a name", m.Name)
+					}
+					if a.Direction == "in" {
+						in += a.Type
+					}
+				}
+				count++
+				if got, ok := exported[iface.Name][m.Name]; !ok || got.in != in {
+					t.Errorf("%s.%s takes %q in the XML and is exported: %v", iface.Name, m.Name, in, ok)
+				}
+			}
+			for _, s := range iface.Signals {
+				if other := everywhere[s.Name]; other != "" {
+					t.Errorf("%s is a member of %s and of %s", s.Name, other, iface.Name)
+				}
+				everywhere[s.Name] = iface.Name
+			}
+		}
+		for name, members := range exported {
+			count -= len(members)
+			if len(members) == 0 {
+				t.Errorf("%s is exported without members", name)
+			}
+		}
+		if count != 0 {
+			t.Errorf("%s: methods in the XML minus exported ones: %d", node.Name, count)
+		}
+	}
+}
+
+func TestAnyoneReadsOnlyRootSets(t *testing.T) {
+	for name, begin := range map[string]func(testing.TB) *privatebus.Bus{"policy": privatebus.Start, "code": privatebus.StartOpen} {
+		t.Run(name, func(t *testing.T) {
+			b := begin(t)
+			staf, stac := recordedFabric()
+			startFinder(t, options(b), staf)
+			cs := NewConnectorServer(options(b), stac, stac)
+			start(t, cs)
+			onBus(t, cs.server)
+			for daemon, f := range map[string]*fakeDaemon{FinderName: staf, ConnectorName: stac} {
+				path := dbus.ObjectPath("/" + strings.ReplaceAll(daemon, ".", "/"))
+				guest := connectAs(t, b, options(b), nobody).Object(daemon, path)
+				for _, method := range []string{daemon + ".list_controllers", daemon + ".debug.process_info", introspectable + ".Introspect", "org.freedesktop.DBus.Peer.Ping"} {
+					var args []any
+					if strings.HasSuffix(method, "list_controllers") {
+						args = []any{true}
+					}
+					if err := guest.Call(method, 0, args...).Err; err != nil {
+						t.Errorf("nobody cannot call %s: %v", method, err)
+					}
+				}
+				if v, err := guest.GetProperty(daemon + ".debug.tron"); err != nil || v.Value() != false {
+					t.Errorf("nobody reads tron as %v, %v", v, err)
+				}
+				if got := errorName(guest.SetProperty(daemon+".debug.tron", true)); got != errAccessDenied || f.Tron() {
+					t.Errorf("nobody sets tron: %s, it is %v", got, f.Tron())
+				}
+				if err := connectAs(t, b, options(b), 0).Object(daemon, path).SetProperty(daemon+".debug.tron", true); err != nil || !f.Tron() {
+					t.Errorf("root sets tron: %v, it is %v", err, f.Tron())
+				}
+			}
+			if name == "policy" {
+				guest := connectAs(t, b, options(b), nobody)
+				if _, err := guest.RequestName("org.nvmexpress.stas", 0); errorName(err) != errAccessDenied {
+					t.Errorf("nobody gets a name: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// next gives the next signal that is not of the bus itself.
+func next(t *testing.T, signals chan *dbus.Signal) *dbus.Signal {
+	t.Helper()
+	for {
+		select {
+		case sig := <-signals:
+			if sig.Sender != busName {
+				return sig
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("no signal within 20 s")
+		}
+	}
+}
+
+func TestPropertiesAndTheirSignal(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	startFinder(t, options(b), f)
+	conn := connectAs(t, b, options(b), 0, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	signals := make(chan *dbus.Signal, 10)
+	conn.Signal(signals)
+	if err := conn.AddMatchSignal(dbus.WithMatchSender(FinderName), dbus.WithMatchInterface(properties)); err != nil {
+		t.Fatal(err)
+	}
+	o := conn.Object(FinderName, finderPath)
+	debug := FinderName + ".debug"
+	for _, c := range []struct {
+		iface, name string
+		value       any
+		want        string
+	}{
+		{debug, "log_level", "DEBUG", errPropertyReadOnly},
+		{debug, "tron", "yes", errInvalidArgs},
+		{debug, "nonsense", true, errUnknownProperty},
+		{"org.example", "tron", true, errUnknownInterface},
+		{debug, "tron", false, "success"}, // no change, no signal
+		{debug, "tron", true, "success"},
+	} {
+		if got := errorName(o.Call(properties+".Set", 0, c.iface, c.name, dbus.MakeVariant(c.value)).Err); got != c.want {
+			t.Errorf("Set(%s, %s, %v): %s, want %s", c.iface, c.name, c.value, got, c.want)
+		}
+	}
+	sig := next(t, signals)
+	changed := sig.Body[1].(map[string]dbus.Variant)
+	if sig.Name != properties+".PropertiesChanged" || sig.Body[0] != debug || changed["tron"].Value() != true || changed["log_level"].Value() != "DEBUG" {
+		t.Errorf("signal %+v", sig)
+	}
+	var all map[string]dbus.Variant
+	if err := o.Call(properties+".GetAll", 0, debug).Store(&all); err != nil || len(all) != 2 || all["log_level"].Value() != "DEBUG" {
+		t.Errorf("GetAll: %v, %v", all, err)
+	}
+	if err := o.Call(properties+".GetAll", 0, FinderName).Store(&all); err != nil {
+		t.Errorf("GetAll of an interface without properties: %v", err)
+	}
+	if got := errorName(o.Call(properties+".Get", 0, debug, "nonsense").Err); got != errUnknownProperty {
+		t.Errorf("Get: %s", got)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	b := privatebus.Start(t)
+	s := startFinder(t, options(b), &fakeDaemon{})
+	conn := connectAs(t, b, options(b), nobody, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	signals := make(chan *dbus.Signal, 10)
+	conn.Signal(signals)
+	if err := conn.AddMatchSignal(dbus.WithMatchSender(FinderName)); err != nil {
+		t.Fatal(err)
+	}
+	s.LogPagesChanged(ID{"tcp", "192.0.2.1", "8009", nvme.DiscoveryNQN, "192.0.2.9", "eth\xff0", "nqn.h"}, "nvme3")
+	sig := next(t, signals)
+	want := []string{"tcp", "192.0.2.1", "8009", nvme.DiscoveryNQN, "192.0.2.9", "eth\uFFFD0", "nqn.h", "nvme3"}
+	if sig.Name != FinderName+".log_pages_changed" || sig.Path != finderPath || len(sig.Body) != 8 {
+		t.Fatalf("signal %+v", sig)
+	}
+	for i, w := range want {
+		if sig.Body[i] != w {
+			t.Errorf("argument %d is %q, want %q", i, sig.Body[i], w)
+		}
+	}
+	s.DCRemoved()
+	if sig := next(t, signals); sig.Name != FinderName+".dc_removed" || len(sig.Body) != 0 {
+		t.Errorf("signal %+v", sig)
+	}
+}
+
+func TestSecondDaemonSaysWhoIsFirst(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	startFinder(t, options(b), f)
+	second := NewFinderServer(options(b), f, f, f)
+	err := second.Run(t.Context())
+	if !errors.Is(err, ErrNameTaken) || !strings.Contains(err.Error(), "is running already") {
+		t.Fatalf("Run: %v", err)
+	}
+	<-second.Settled()
+}
+
+func TestFailuresAreErrorsNeverShortReplies(t *testing.T) {
+	b := privatebus.Start(t)
+	opts := options(b)
+	f := &fakeDaemon{}
+	server := opts
+	server.CallTimeout = 300 * time.Millisecond
+	startFinder(t, server, f)
+	o := connectAs(t, b, opts, 0).Object(FinderName, finderPath)
+	all := map[string][]any{
+		FinderName + ".list_controllers":      {false},
+		FinderName + ".get_all_log_pages":     {true},
+		FinderName + ".get_log_pages":         {"", "", "", "", "", "", ""},
+		FinderName + ".debug.process_info":    nil,
+		FinderName + ".debug.controller_info": {"", "", "", "", "", "", ""},
+		pagesInterface + ".ListPages":         nil,
+		pagesInterface + ".GetPage":           {"k", uint32(0)},
+	}
+	for _, c := range []struct {
+		want string
+		set  func(bool)
+	}{
+		{errFailed, func(on bool) { f.panics = on }},
+		{errTimeout, func(on bool) { f.hang = on }},
+		{errFailed, func(on bool) {
+			if f.err = nil; on {
+				f.err = errors.New("cannot say")
+			}
+		}},
+	} {
+		f.set(func() { c.set(true) })
+		for method, args := range all {
+			if got := errorName(o.Call(method, 0, args...).Err); got != c.want {
+				t.Errorf("%s: %s, want %s", method, got, c.want)
+			}
+		}
+		f.set(func() { c.set(false) })
+	}
+	for method, args := range map[string][]any{
+		FinderName + ".list_controllers": {"yes"}, FinderName + ".get_log_pages": {"tcp"}, pagesInterface + ".GetPage": {"k"},
+		FinderName + ".debug.process_info": {true},
+	} {
+		if got := errorName(o.Call(method, 0, args...).Err); got != errInvalidArgs {
+			t.Errorf("%s%v: %s, want %s", method, args, got, errInvalidArgs)
+		}
+	}
+	if got := errorName(o.Call(pagesInterface+".GetPage", 0, "none", uint32(0)).Err); got != errUnknownObject {
+		t.Errorf("GetPage of nothing: %s", got)
+	}
+	for method, args := range all {
+		if strings.HasSuffix(method, "GetPage") {
+			continue
+		}
+		if err := o.Call(method, 0, args...).Err; err != nil {
+			t.Errorf("after the failures, %s: %v", method, err)
+		}
+	}
+}
+
+func TestTooManyCallsAtATime(t *testing.T) {
+	b := privatebus.Start(t)
+	server := options(b)
+	server.CallTimeout = 500 * time.Millisecond
+	f := &fakeDaemon{hang: true}
+	startFinder(t, server, f)
+	o := connectAs(t, b, options(b), 0).Object(FinderName, finderPath)
+	done := make(chan *dbus.Call, 4*maxCalls)
+	for range cap(done) {
+		o.Go(FinderName+".list_controllers", 0, done, false)
+	}
+	got := make(map[string]int)
+	for range cap(done) {
+		got[errorName((<-done).Err)]++
+	}
+	if got[errTimeout] < maxCalls || got[errTimeout]+got[errLimitsExceeded] != cap(done) {
+		t.Errorf("answers: %v", got)
+	}
+}
+
+func TestRepliesOverTheCapNameTheOtherWay(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	long := strings.Repeat("x", 200)
+	for range 60000 {
+		f.controllers = append(f.controllers, Controller{ID: ID{Traddr: long}})
+	}
+	entries := make([]nvme.DiscoveryEntry, 50000)
+	for i := range entries {
+		entries[i] = nvme.DiscoveryEntry{SubNQN: long}
+	}
+	f.logs = []ControllerLog{{Controller{}, entries}}
+	startFinder(t, options(b), f)
+	conn := connectAs(t, b, options(b), nobody)
+	o := conn.Object(FinderName, finderPath)
+	for method, want := range map[string]string{
+		"list_controllers": ".debug.controller_info", "get_all_log_pages": ".get_log_pages", "get_log_pages": ".GetPage",
+	} {
+		args := []any{false}
+		if method == "get_log_pages" {
+			args = ID{}.args()
+		}
+		err := o.Call(FinderName+"."+method, 0, args...).Err
+		if errorName(err) != errLimitsExceeded || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want one that names %s", method, err, want)
+		}
+	}
+	if !conn.Connected() {
+		t.Error("the bus dropped the connection")
+	}
+}
+
+func TestTextThatTheBusDoesNotTake(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{
+		controllers: []Controller{{
+			ID: ID{Traddr: "a\x00b"}, Device: "\xff\xfe", Tunables: []Field{{"k\x00", "v\xc3"}},
+			Info: []Field{{"dhchap-ctrl-secret", "hidden"}},
+		}},
+		info: Object{{"bad\xff", "\x00"}, {"hostkey", "hidden"}, {"DHCHAP-Secret", "hidden"}, {"deep", Object{{"hostkey", "hidden"}}}},
+	}
+	f.setPage(Page{Key: "k\xff", ID: ID{Traddr: "\xff\x00"}, Disposition: Active}, nil)
+	startFinder(t, options(b), f)
+	o := connectAs(t, b, options(b), nobody).Object(FinderName, finderPath)
+	var list []map[string]string
+	if err := o.Call(FinderName+".list_controllers", 0, true).Store(&list); err != nil || list[0]["traddr"] != "a\uFFFDb" || list[0]["k\uFFFD"] != "v\uFFFD" {
+		t.Errorf("list_controllers: %v, %v", list, err)
+	}
+	if _, ok := list[0]["dhchap-ctrl-secret"]; ok {
+		t.Error("list_controllers gives a secret")
+	}
+	var text string
+	if err := o.Call(FinderName+".debug.process_info", 0).Store(&text); err != nil || !json.Valid([]byte(text)) || strings.Contains(text, "hidden") {
+		t.Errorf("process_info: %s, %v", text, err)
+	}
+	if !strings.Contains(text, `"hostkey": "[redacted]"`) {
+		t.Errorf("process_info does not say that there is a host key: %s", text)
+	}
+	if err := o.Call(pagesInterface+".ListPages", 0).Err; err != nil {
+		t.Errorf("ListPages: %v", err)
+	}
+}
+
+func TestServerOutlivesTheBus(t *testing.T) {
+	b := privatebus.Start(t)
+	b.Kill()
+	f := &fakeDaemon{}
+	s := NewFinderServer(options(b), f, f, f)
+	start(t, s)
+	<-s.Settled() // without a bus the daemon goes on
+	if s.Connected() {
+		t.Fatal("connected to a bus that is not there")
+	}
+	s.DCRemoved() // goes nowhere and blocks nobody
+	for range 3 {
+		b.Run()
+		eventually(t, "back on the bus", s.Connected)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		c, err := ConnectFinder(ctx, options(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Controllers(ctx, true); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		cancel()
+		b.Kill()
+		eventually(t, "off the bus", func() bool { return !s.Connected() })
+	}
+}
+
+func TestStalledBusBlocksNobody(t *testing.T) {
+	b := privatebus.Start(t)
+	opts := options(b)
+	opts.WriteTimeout = 300 * time.Millisecond
+	f := &fakeDaemon{}
+	s := startFinder(t, opts, f)
+	b.Stop()
+	defer b.Continue()
+	began := time.Now()
+	long := strings.Repeat("x", 1000)
+	eventually(t, "the server gave the stalled bus up", func() bool {
+		for i := range 1000 {
+			s.PageChanged(long, uint64(i))
+			s.PageChanged(long[:i], uint64(i))
+		}
+		return !s.Connected()
+	})
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("that took %v", took)
+	}
+	b.Continue()
+	eventually(t, "back on the bus", s.Connected)
+}
+
+func TestStopWhileTheBusStalls(t *testing.T) {
+	b := privatebus.Start(t)
+	opts := options(b)
+	opts.WriteTimeout = time.Minute
+	f := &fakeDaemon{}
+	s := NewFinderServer(opts, f, f, f)
+	stop := start(t, s)
+	onBus(t, s.server)
+	b.Stop()
+	defer b.Continue()
+	for i := range 20000 {
+		s.PageChanged(strings.Repeat("x", i%500+500)+string(rune('a'+i%26)), uint64(i))
+	}
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+}
+
+func TestBusThatNeverAnswers(t *testing.T) {
+	b := privatebus.Start(t)
+	opts := options(b)
+	opts.ConnectTimeout = 200 * time.Millisecond
+	b.Stop()
+	defer b.Continue()
+	began := time.Now()
+	_, err := ConnectFinder(t.Context(), opts)
+	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(began) > 5*time.Second {
+		t.Errorf("connecting: %v after %v", err, time.Since(began))
+	}
+}
+
+func TestSocketName(t *testing.T) {
+	for address, want := range map[string]string{
+		"unix:path=/run/a%20b,guid=1": "/run/a b", "unix:guid=1,abstract=/tmp/x": "@/tmp/x",
+		"tcp:host=h": "", "unix:dir=/tmp": "", "unix:path=%zz": "",
+	} {
+		got, err := socketName(address)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", address, got, err)
+		}
+	}
+	if _, err := ConnectFinder(t.Context(), Options{Address: ";"}); !errors.Is(err, ErrNoBus) {
+		t.Errorf("empty address: %v", err)
+	}
+}
