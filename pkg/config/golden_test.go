@@ -99,7 +99,7 @@ func TestGoldenStafd(t *testing.T) {
 		variants{dc, "empty-page-hold-down", []string{"0", "30s", "2min"}, []string{"infinity", "-1", "x"}},
 		variants{dc, "log-page-refresh", []string{"0", "10s", "1h"}, []string{"9s", "infinity", "x"}},
 		variants{dc, "nbft", []string{"protect", "connect", "off"}, []string{"on"}})
-	def, _ := buildStaf("stafd.conf", nil)
+	def, _ := buildStaf("stafd.conf", nil, nil)
 	golden(t, "stafd", all, stafSettings(DefaultStaf(), &Scope{}, &oldStaf{}), func(path string) (any, []Problem, error) {
 		return noted(LoadStaf(Files{Own: path}))
 	}, *def)
@@ -120,7 +120,7 @@ func TestGoldenStacd(t *testing.T) {
 		variants{ioSection, "connect-attempts-on-ncc", []string{"0", "1", "2"}, []string{"-1", "two"}},
 		variants{ioSection, "honor-fabric-zoning", []string{"yes", "no"}, []string{"true"}},
 		variants{ioSection, "nbft-reconnect", []string{"yes", "no"}, []string{"true"}})
-	def, _ := buildStac("stacd.conf", nil)
+	def, _ := buildStac("stacd.conf", nil, nil)
 	golden(t, "stacd", all, stacSettings(DefaultStac(), &Scope{}, &oldStac{}), func(path string) (any, []Problem, error) {
 		return noted(LoadStac(Files{Own: path}))
 	}, *def)

@@ -35,13 +35,19 @@ const maxIdentityFile = 4096
 // with "file://" are the first word of that file, and what is absent is taken from the files
 // hostnqn, hostid and hostkey in etcNVMe. It reads each file once.
 func LoadIdentity(sysConf, etcNVMe string) (Identity, []Problem) {
+	i, problems, _ := loadIdentity(sysConf, etcNVMe)
+	return i, problems
+}
+
+// loadIdentity also gives the files that decided, whether or not they exist.
+func loadIdentity(sysConf, etcNVMe string) (Identity, []Problem, []string) {
 	entries, problems, err := readSet(sysConf)
 	if err != nil {
 		for _, e := range unjoin(err) {
 			problems = append(problems, fileProblem(e))
 		}
 		// The unreadable file may name another identity than the default one.
-		return Identity{Missing: fmt.Sprintf("no host identity: %v", err)}, problems
+		return Identity{Missing: fmt.Sprintf("no host identity: %v", err)}, problems, nil
 	}
 	r := &report{problems: problems}
 	if len(problems) > 0 && problems[0].Line == 0 {
@@ -49,13 +55,14 @@ func LoadIdentity(sysConf, etcNVMe string) (Identity, []Problem) {
 	}
 	s := &sysFile{dir: etcNVMe, path: sysConf, given: make(map[string]entry)}
 	apply(s.settings(), entries, r)
-	return s.identity(r), r.problems
+	return s.identity(r), r.problems, s.files
 }
 
 // sysFile is sys.conf while it is read.
 type sysFile struct {
 	dir, path string
 	given     map[string]entry
+	files     []string // that were looked into for single values
 }
 
 func (s *sysFile) settings() []setting {
@@ -83,15 +90,24 @@ func (s *sysFile) identity(r *report) Identity {
 		i.Host = tid.Host{NQN: nqn, ID: id}
 	}
 	i.SymName = s.symName(r)
-	if key, err := s.word("key", "hostkey", checkDHCHAP, r); err == nil {
-		i.HostKey = tid.NewSecret(key)
+	i.HostKey, err = s.secret("key", "hostkey", r)
+	if _, given := s.given["ctrl-key"]; given && err == nil {
+		i.HostCtrlKey, err = s.secret("ctrl-key", "", r)
 	}
-	if _, ok := s.given["ctrl-key"]; ok {
-		if key, err := s.word("ctrl-key", "", checkDHCHAP, r); err == nil {
-			i.HostCtrlKey = tid.NewSecret(key)
-		}
+	if err != nil {
+		// Without it connections would be less secure than was asked for.
+		i = Identity{SymName: i.SymName, Missing: fmt.Sprintf("the secret of this host cannot be used: %v", err)}
 	}
 	return i
+}
+
+// secret is the zero Secret where none is configured.
+func (s *sysFile) secret(key, file string, r *report) (tid.Secret, error) {
+	text, err := s.word(key, file, checkDHCHAP, r)
+	if _, given := s.given[key]; !given && errors.Is(err, fs.ErrNotExist) {
+		return tid.Secret{}, nil
+	}
+	return tid.NewSecret(text), err
 }
 
 // hostID is the ID that goes with nqn: what is configured, or else the UUID that the NQN is made of.
@@ -169,6 +185,7 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 		path = filepath.Join(s.dir, file)
 		e = entry{file: path}
 	}
+	s.files = append(s.files, path)
 	word, err := firstWord(path)
 	if err == nil {
 		if err = check(word); err == nil {
@@ -177,7 +194,9 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 			}
 			return word, nil
 		}
-		err = fmt.Errorf("%s: %w", path, err)
+		if given {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	if given || !errors.Is(err, fs.ErrNotExist) {
 		r.add(e, Error, shown(e.value), "%v; it is not used", err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,29 +19,29 @@ type Files struct {
 // LoadStaf reads stafd's files. Problems are what was not taken as written. An error says
 // that a file as a whole cannot be used: what was in force before should stay so. [StafSource] does that.
 func LoadStaf(f Files) (*Staf, []Problem, error) {
-	entries, problems, err := readSet(f.Own)
+	var s source[Staf]
+	v, problems, err := s.read(f, buildStaf)
 	if err != nil {
 		return nil, problems, err
 	}
-	s, r := buildStaf(f.Own, entries)
-	if problems = append(problems, r.problems...); r.rejected != nil {
-		return nil, problems, r.rejected
-	}
-	return s, problems, nil
+	v.Incomplete = v.Incomplete || s.lost
+	return v, problems, nil
 }
 
 // LoadStac reads stacd's files; see [LoadStaf].
 func LoadStac(f Files) (*Stac, []Problem, error) {
-	entries, problems, err := readSet(f.Own)
+	var s source[Stac]
+	v, problems, err := s.read(f, buildStac)
 	if err != nil {
 		return nil, problems, err
 	}
-	s, r := buildStac(f.Own, entries)
-	if problems = append(problems, r.problems...); r.rejected != nil {
-		return nil, problems, r.rejected
-	}
-	return s, problems, nil
+	v.Incomplete = v.Incomplete || s.lost
+	return v, problems, nil
 }
+
+// build makes a daemon's configuration of the entries of its own files and of the other set,
+// which may be nil.
+type build[T any] func(path string, entries []entry, set *fabricsSet) (*T, *report)
 
 // readSet reads a 2.x file and its drop-ins. One unusable file makes the set unusable.
 func readSet(path string) ([]entry, []Problem, error) {
@@ -68,25 +69,52 @@ func readSet(path string) ([]entry, []Problem, error) {
 	return entries, problems, err
 }
 
-func buildStaf(path string, entries []entry) (*Staf, *report) {
+func buildStaf(path string, entries []entry, set *fabricsSet) (*Staf, *report) {
 	s, old, r, scope := DefaultStaf(), &oldStaf{}, &report{}, &Scope{File: path}
 	apply(stafSettings(s, scope, old), entries, r)
 	old.settle(s)
-	scope.Discovery = s.Defaults
-	s.finish(r)
+	s.merge(tid.Discovery, scope, set, r)
+	if set != nil && set.persistent != PersistDefault {
+		s.Persistent = set.persistent
+	}
+	scope.Discovery, scope.Persistent = s.Defaults, PersistDefault
 	return s, r
 }
 
-func buildStac(path string, entries []entry) (*Stac, *report) {
+func buildStac(path string, entries []entry, set *fabricsSet) (*Stac, *report) {
 	s, old, r, scope := DefaultStac(), &oldStac{}, &report{}, &Scope{File: path}
 	apply(stacSettings(s, scope, old), entries, r)
 	old.settle(s)
+	s.merge(tid.IO, scope, set, r)
+	if set != nil {
+		for _, c := range set.controllers {
+			if c.Kind == tid.Discovery {
+				s.DiscoveryControllers = append(s.DiscoveryControllers, c)
+			}
+		}
+	}
 	scope.IO = s.Defaults
-	s.finish(r)
 	return s, r
 }
 
-// finish gives every controller the defaults and keeps one of those that are the same connection.
+// merge unites the controllers of both sets of files and completes the defaults: the lines of the 2.x
+// file get its own defaults, what is discovered gets those of nvme-stas.conf over them.
+func (c *Common) merge(kind tid.Kind, scope *Scope, set *fabricsSet, r *report) {
+	for i := range c.Controllers {
+		c.Controllers[i].Params = c.Controllers[i].Given.Over(c.Defaults)
+	}
+	if set != nil {
+		for _, ctrl := range set.controllers {
+			if ctrl.Kind == kind {
+				c.Controllers = append(c.Controllers, ctrl)
+			}
+		}
+		c.Defaults = set.over(kind, c.Defaults)
+	}
+	c.finish(r)
+}
+
+// finish keeps one of those controllers that are the same connection: the later one.
 func (c *Common) finish(r *report) {
 	c.Incomplete = c.Incomplete || r.incomplete
 	type name struct {
@@ -96,7 +124,6 @@ func (c *Common) finish(r *report) {
 	at := make(map[name]int, len(c.Controllers))
 	kept := c.Controllers[:0]
 	for _, ctrl := range c.Controllers {
-		ctrl.Params = ctrl.Given.Over(c.Defaults)
 		n := name{ctrl.Kind, ctrl.address()}
 		if i, ok := at[n]; ok {
 			r.add(ctrl.at, Warning, "", "the same connection as in %s; this later line counts", kept[i].Where)
@@ -111,5 +138,5 @@ func (c *Common) finish(r *report) {
 
 // address spells what makes c's connection another than others.
 func (c Controller) address() string {
-	return fmt.Sprintf("%s;%s;%s;%s;%s;%s;%s", c.Transport, c.Traddr, c.Trsvcid, c.NQN, c.HostTraddr, c.HostIface, c.HostNQN)
+	return fmt.Sprintf("%s;%s;%s;%s;%s;%s;%s", c.Transport, c.Traddr, c.Trsvcid, c.NQN, c.HostTraddr, c.HostIface, cmp.Or(c.HostNQN, c.Scope.Host.NQN))
 }

@@ -13,7 +13,7 @@ type setting struct {
 	usual        string // what holds where the key is absent or bad, in words
 	deprecated   string // non-empty: the key still works, or is ignored; says what to write instead
 	secret       bool
-	strict       bool // a bad value rejects the file: nothing may be connected less securely than it says
+	strict       bool                        // a bad value rejects the file: nothing may be connected less securely than it says
 	set          func(value string) error    // for a key that counts once; leaves everything as it is on an error
 	add          func(e entry, r *report)    // for a key that may repeat
 	check        func(value string) []string // what to warn about in a value that was taken

@@ -51,6 +51,8 @@ type Scope struct {
 	SymName   string     // only with Host
 	Discovery tid.Params // for discovery controllers that are learned through one of this file
 	IO        tid.Params // for I/O controllers that are learned so
+
+	Persistent Persistence // of discovery controllers that are learned so
 }
 
 // Persistence says what is done with the connection to a discovery controller between readings.
