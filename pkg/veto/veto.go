@@ -50,7 +50,7 @@ func Matches(list *exclusion.List, t tid.TID, host tid.Host) bool {
 
 // HostWide is the shared list. It reads its files anew whenever they have changed, so that it
 // may be asked right before each attempt. Safe for concurrent use.
-type HostWide struct{ files *exclusion.Files }
+type HostWide struct{ *exclusion.Files }
 
 // NewHostWide gives the list in the given places.
 func NewHostWide(mainFile, dropinDir string) HostWide {
@@ -59,5 +59,5 @@ func NewHostWide(mainFile, dropinDir string) HostWide {
 
 // Excluded says whether the list names the connection.
 func (h HostWide) Excluded(t tid.TID, host tid.Host) bool {
-	return Matches(h.files.Current(), t, host)
+	return Matches(h.Current(), t, host)
 }

@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
+)
+
+// report logs what was not taken as written in the files.
+func (d *daemon) report(problems []config.Problem) {
+	for _, p := range problems {
+		if p.Severity == config.Error {
+			d.log.Error(p.String())
+		} else {
+			d.log.Warn(p.String())
+		}
+	}
+}
+
+func (d *daemon) loadIdentity() config.Identity {
+	id, problems := config.LoadIdentity(sysConf, etcNVMe)
+	d.report(problems)
+	if id.Missing != "" {
+		d.log.Error("nothing can be connected", "why", id.Missing)
+	}
+	return id
+}
+
+// statusLine is what `systemctl status` shows.
+func statusLine(what string, problems int, more ...string) string {
+	line := what
+	if problems > 0 {
+		line += fmt.Sprintf("; %d problems in the configuration, see the journal", problems)
+	}
+	for _, m := range more {
+		if m != "" {
+			line += "; " + strings.ReplaceAll(m, "\n", " ")
+		}
+	}
+	return line
+}
+
+// serveBus runs something that lives on D-Bus. That another process is the daemon already is the one
+// reason to end: two would pull at the same connections.
+func (d *daemon) serveBus(run func(context.Context) error) func(context.Context) {
+	return func(ctx context.Context) {
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			d.log.Error("ending", "error", err)
+			if errors.Is(err, bus.ErrNameTaken) {
+				os.Exit(1)
+			}
+		}
+	}
+}
+
+// watchIdentity has changed called when the host identity becomes another one.
+func (d *daemon) watchIdentity(changed func()) func(context.Context) {
+	return func(ctx context.Context) {
+		updates, err := config.WatchIdentity(ctx, sysConf, etcNVMe)
+		if err != nil {
+			d.log.Warn("a changed host identity will need a reload", "error", err)
+			return
+		}
+		for range updates {
+			d.log.Info("the host identity has changed")
+			changed()
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/version"
+	"github.com/stas-go/stas/pkg/veto"
+)
+
+// program is what differs between the daemons.
+type program struct {
+	name, about string
+	conf        string // default configuration file
+	build       func(*daemon) service
+}
+
+// service is a daemon's own part, wired up.
+type service struct {
+	run     func(context.Context)       // works until the context ends
+	reload  func() (status string)      // reads the configuration and puts it in force
+	alive   func(context.Context) error // nil when the event loop answers
+	closing func(context.Context)       // last acts, while the kernel worker still takes requests
+	recheck func()                      // the host-wide exclusion list has changed
+	kick    func()                      // something has changed in the network
+	more    []func(context.Context)     // what runs beside
+}
+
+// options are the command line.
+type options struct {
+	conf   string
+	syslog bool
+	tron   bool
+}
+
+// daemon is what both share while they run.
+type daemon struct {
+	program
+	opts     options
+	log      *slog.Logger
+	trace    *tracing
+	worker   *kernel.Worker
+	sysfs    kernel.Sysfs
+	watcher  *kernel.Watcher
+	registry *registry.Dir
+	hostWide veto.HostWide
+	notify   notifier
+}
+
+// Places of the host. Tests of the whole daemon run where these are real.
+const (
+	registryRoot = "/run/nvme/registry"
+	sysConf      = "/etc/stas/sys.conf"
+	etcNVMe      = "/etc/nvme"
+	fabricsConf  = "/etc/nvme/nvme-stas.conf"
+)
+
+// Execute runs the command line of a daemon and gives its exit status.
+func (p program) execute() int {
+	var o options
+	cmd := &cobra.Command{
+		Use: p.name, Short: p.about, Version: version.Version, Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), o) },
+	}
+	cmd.SetVersionTemplate(p.name + " {{.Version}}\n")
+	f := cmd.Flags()
+	f.StringVarP(&o.conf, "conf-file", "f", p.conf, "configuration file")
+	f.BoolVarP(&o.syslog, "syslog", "s", false, "log with priorities for the journal even where stderr does not lead there")
+	f.BoolVar(&o.tron, "tron", false, "start with tracing on")
+	f.BoolP("version", "v", false, "print the version and exit")
+	if err := cmd.ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.name, err)
+		return 1
+	}
+	return 0
+}
+
+// stopWithin bounds how long a daemon takes to stop. Whatever is inside the kernel by then is
+// finished by the worker process.
+const stopWithin = 3 * time.Second
+
+// serve runs the daemon until it is told to stop.
+func (p program) serve(ctx context.Context, o options) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+
+	d := &daemon{program: p, opts: o, sysfs: kernel.Sysfs{}, hostWide: veto.NewHostWide(veto.MainFile, veto.DropinDir)}
+	d.trace = newTracing(o.tron)
+	d.log = newLog(d.trace, o.syslog)
+	d.log.Info("starting", "version", version.Version)
+	d.registry = registry.Open(registryRoot, "/dev", "/sys")
+	d.worker = kernel.NewWorker(kernel.WorkerOptions{Log: d.log, RunDir: "/run/" + p.name, RegistryRoot: registryRoot, Owner: registry.Stas})
+	source, err := openUevents()
+	if err != nil {
+		return err
+	}
+	d.watcher = kernel.NewWatcher(d.sysfs, source)
+	d.adoptIntents()
+
+	s := p.build(d)
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	for _, run := range append(s.more, s.run, d.watch, d.watchExclusions(s.recheck), d.watchNetwork(s.kick)) {
+		wg.Go(func() { run(work) })
+	}
+	status := s.reload()
+	d.notify.ready(status)
+	wg.Go(func() { d.notify.watchdog(work, s.alive) })
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-hangup:
+			d.notify.reloading()
+			d.notify.ready(s.reload())
+		}
+	}
+	d.log.Info("stopping")
+	d.notify.stopping()
+	if s.closing != nil {
+		last, done := context.WithTimeout(work, stopWithin)
+		s.closing(last)
+		done()
+	}
+	cancel()
+	d.worker.Close()
+	finished := make(chan struct{})
+	go func() { wg.Wait(); close(finished) }()
+	select {
+	case <-finished:
+	case <-time.After(stopWithin):
+		d.log.Warn("not everything ended in time; going anyway")
+	}
+	return nil
+}
+
+func (d *daemon) watch(ctx context.Context) {
+	if err := d.watcher.Run(ctx); err != nil && ctx.Err() == nil {
+		d.log.Error("kernel events cannot be received any more", "error", err)
+		os.Exit(1) // blind to the kernel the daemon would be of no use; systemd starts it anew
+	}
+}
+
+// adoptIntents registers the connections that a killed worker of an earlier run made and had no
+// time to register: they would belong to nobody.
+func (d *daemon) adoptIntents() {
+	intents, err := kernel.Intents("/run/" + d.name)
+	if err != nil {
+		d.log.Warn("cannot read which connects an earlier run had begun", "error", err)
+		return
+	}
+	if len(intents) == 0 {
+		return
+	}
+	controllers, err := d.sysfs.Controllers()
+	if err != nil {
+		d.log.Warn("cannot list controllers", "error", err)
+		return
+	}
+	for _, i := range intents {
+		if i.Busy {
+			continue // its worker registers it
+		}
+		for _, c := range controllers {
+			if c.FitTo(i.Kind, i.TID, nil) == 0 || d.registry.Owner(c.Name).Kind() != registry.KindNone {
+				continue
+			}
+			if _, err := d.registry.Claim(c.Name, registry.Stas); err != nil {
+				d.log.Warn("cannot register a connection that an earlier run had begun", "device", c.Name, "error", err)
+				continue
+			}
+			d.log.Info("registered a connection that an earlier run had begun", "device", c.Name)
+		}
+		if err := i.Forget(); err != nil {
+			d.log.Warn("cannot forget a connect that an earlier run had begun", "error", err)
+		}
+	}
+}

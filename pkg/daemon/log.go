@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"log/slog"
+	"os"
+	"sync/atomic"
+
+	"github.com/stas-go/stas/pkg/journal"
+)
+
+// tracing is the switch that tron and troff turn.
+type tracing struct {
+	level slog.LevelVar
+	asked atomic.Bool // on the command line: the configuration cannot switch it off
+}
+
+func newTracing(on bool) *tracing {
+	t := &tracing{}
+	t.asked.Store(on)
+	t.SetTron(on)
+	return t
+}
+
+// Tron says whether tracing is on.
+func (t *tracing) Tron() bool { return t.level.Level() <= slog.LevelDebug }
+
+// SetTron switches tracing.
+func (t *tracing) SetTron(on bool) {
+	if on {
+		t.level.Set(slog.LevelDebug)
+	} else {
+		t.level.Set(slog.LevelInfo)
+	}
+}
+
+// LogLevel is the level in the spelling of nvme-stas 2.x.
+func (t *tracing) LogLevel() string { return t.level.Level().String() }
+
+// configure applies the configuration's tron.
+func (t *tracing) configure(on bool) { t.SetTron(on || t.asked.Load()) }
+
+func newLog(t *tracing, prefixed bool) *slog.Logger {
+	return slog.New(journal.NewHandler(os.Stderr, &t.level, prefixed || journal.Connected()))
+}

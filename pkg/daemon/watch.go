@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"context"
+	"net"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/uevent"
+)
+
+// ueventBuffer holds the events of a burst of some ten thousand controllers.
+const ueventBuffer = 16 << 20
+
+// openUevents subscribes to the kernel's own events: the ones that udev passes on may have been
+// changed by rules, on purpose (69-stas.rules).
+func openUevents() (*uevent.Monitor, error) {
+	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: ueventBuffer, Subsystems: kernel.Subsystems()})
+}
+
+// watchExclusions has changed called whenever the host-wide exclusion list changes.
+func (d *daemon) watchExclusions(changed func()) func(context.Context) {
+	return func(ctx context.Context) {
+		updates, err := d.hostWide.Watch(ctx, 0)
+		if err != nil {
+			d.log.Warn("cannot watch the host-wide exclusion list; it is still read before every attempt", "error", err)
+			return
+		}
+		for range updates {
+			for _, p := range d.hostWide.Problems() {
+				d.log.Warn("host-wide exclusion list", "problem", p)
+			}
+			changed()
+		}
+	}
+}
+
+// resolve looks up the addresses of a host name.
+func resolve(ctx context.Context, name string) ([]string, error) {
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil, err
+	}
+	addresses := make([]string, len(found))
+	for i, a := range found {
+		addresses[i] = a.Unmap().String()
+	}
+	return addresses, nil
+}
