@@ -171,7 +171,8 @@ func TestAvahiRestart(t *testing.T) {
 
 	f = serveAvahi(t, bus, func(f *fakeAvahi) { f.items, f.silent = dcs(3), true })
 	w.until("three confirmed", func(s State) bool { return !s.Available && len(s.Services) == 4 && stale(s) == 1 })
-	w.never("services lost before AllForNow", 600*time.Millisecond, func(s State) bool { return len(s.Services) != 4 || s.Available })
+	f.signal(f.path(TypeTCP), "AllForNow")
+	w.never("services lost before all browsers said AllForNow", 600*time.Millisecond, func(s State) bool { return len(s.Services) != 4 || s.Available })
 	f.AllForNow()
 	s := w.until("three left", fresh(3))
 	if s.Services[2].Name != "dc2" {
@@ -343,6 +344,7 @@ func TestTooManyAnnouncements(t *testing.T) {
 	b.set.limit = 20
 	w = run(t, b)
 	w.until("a warning", func(s State) bool { return !s.Available && len(s.Services) == 20 && len(s.Warnings) == 1 })
+	w.never("a set that claims to be complete", 500*time.Millisecond, func(s State) bool { return s.Available })
 	f.mu.Lock()
 	f.items = dcs(18)
 	f.mu.Unlock()

@@ -13,10 +13,11 @@ func key(n int) instance {
 	return instance{ifindex: int32(n%3 + 1), proto: int32(n % 2), name: fmt.Sprint("dc", n), typ: TypeTCP, domain: domain}
 }
 
-// service of a key: some share an address and an interface, as instances of one host do.
+// service of a key: some share an address and an interface, as instances of one host do. All
+// interfaces have the same name, as after renaming.
 func service(n, version int) Service {
 	return Service{Transport: "tcp", Traddr: fmt.Sprintf("10.0.%d.%d", version, n/2), Trsvcid: "8009",
-		Interface: fmt.Sprint("eth", n%3+1), IfIndex: n%3 + 1, Name: fmt.Sprint("dc", n), Type: TypeTCP, Domain: domain}
+		Interface: "eth0", IfIndex: n%3 + 1, Name: fmt.Sprint("dc", n), Type: TypeTCP, Domain: domain}
 }
 
 // The set against a slow model, under every order of events. What it must never do is lose
