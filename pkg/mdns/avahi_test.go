@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 )
 
 // testAvahi is a real avahi-daemon on a testBus, in the network namespace of the tests or in
@@ -151,6 +153,39 @@ func named(s State, name string, proto Protocol) (Service, bool) {
 		}
 	}
 	return Service{}, false
+}
+
+// Whoever looks for centralized discovery controllers only finds ours.
+func TestSubtype(t *testing.T) {
+	bus := startBus(t)
+	startAvahi(t, bus, "cdc", "")
+	announce(t, bus, Announcement{Name: "central", Port: 8009, Protocol: "tcp", CDC: true})
+	announce(t, bus, Announcement{Name: "direct", Port: 8009, Protocol: "tcp"})
+	conn := bus.Conn()
+	signals := make(chan *dbus.Signal, 64)
+	conn.Signal(signals)
+	err := conn.Object(avahiName, "/").Call(avahiName+".Server.ServiceBrowserNew", 0, int32(-1), int32(-1), SubtypeCDC, domain, uint32(0)).Err
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	limit := time.After(15 * time.Second)
+	for end := false; !end; {
+		select {
+		case s := <-signals:
+			switch s.Name {
+			case browserIface + ".ItemNew":
+				found[s.Body[2].(string)] = true
+			case browserIface + ".AllForNow":
+				end = true
+			}
+		case <-limit:
+			t.Fatal("no end of browsing")
+		}
+	}
+	if len(found) != 1 || !found["central"] {
+		t.Errorf("found %v", found)
+	}
 }
 
 // One daemon, one host: both types, the kinds of p=, the order of the TXT strings, goodbye.

@@ -11,6 +11,7 @@
 // the set only because the Avahi that owns its name on the bus at that moment said so, or
 // because a new Avahi has finished browsing and has not seen it again.
 // Whether an address answers is not checked here: announcements often precede the listener.
+// Where one does not, [Browser.Recheck] has the addresses looked up again; a slow timer does so too.
 //
 // The client library, holoplot/go-avahi v1.0.1, is kept behind this package, because of
 // what it does when used directly: it locks up when its server is called by the reader of

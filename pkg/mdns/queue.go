@@ -8,10 +8,10 @@ import (
 
 // queue says which announcement to look up when. It does no I/O; the caller brings the time.
 type queue struct {
-	min, max time.Duration // pause after failures
-	jobs     map[instance]*job
-	order    jobHeap
-	running  int
+	shortest, longest time.Duration // pause after failures
+	jobs              map[instance]*job
+	order             jobHeap
+	running           int
 }
 
 type job struct {
@@ -23,8 +23,8 @@ type job struct {
 	index   int  // in the heap, -1 while not there
 }
 
-func newQueue(min, max time.Duration) *queue {
-	return &queue{min: min, max: max, jobs: make(map[instance]*job)}
+func newQueue(shortest, longest time.Duration) *queue {
+	return &queue{shortest: shortest, longest: longest, jobs: make(map[instance]*job)}
 }
 
 // want asks for a lookup now, also where one failed and waits.
@@ -76,8 +76,8 @@ func (q *queue) next(now time.Time) (in instance, fails int, ok bool) {
 	return j.in, j.fails, true
 }
 
-// done ends a running lookup. One that failed comes again after a pause that doubles,
-// plus or minus a fifth. It returns the number of failures in a row.
+// done ends a running lookup. One that failed comes again after a pause. It returns the
+// number of failures in a row.
 func (q *queue) done(in instance, ok bool, now time.Time) int {
 	j := q.jobs[in]
 	if j == nil || !j.running {
@@ -99,7 +99,7 @@ func (q *queue) done(in instance, ok bool, now time.Time) int {
 		delete(q.jobs, in)
 		return 0
 	default:
-		j.due = now.Add(pause(j.fails, q.min, q.max))
+		j.due = now.Add(pause(j.fails, q.shortest, q.longest))
 	}
 	heap.Push(&q.order, j)
 	return j.fails
@@ -113,12 +113,13 @@ func (q *queue) due() (time.Time, bool) {
 	return q.order[0].due, true
 }
 
-// pause is the wait after the given number of failures in a row.
-func pause(fails int, min, max time.Duration) time.Duration {
-	d := min
+// pause is the wait after the given number of failures in a row, from shortest doubling to
+// longest, plus or minus a fifth.
+func pause(fails int, shortest, longest time.Duration) time.Duration {
+	d := shortest
 	for range fails - 1 {
-		if d >= max/2 {
-			d = max
+		if d >= longest/2 {
+			d = longest
 			break
 		}
 		d *= 2
