@@ -9,8 +9,8 @@ import (
 
 const pagesInterface = FinderName + ".pages1"
 
-// pageChunk is how many entries one GetPage gives: some 2 MiB.
-const pageChunk = 8192
+// pageChunk is how many entries one GetPage gives: some 500 KiB.
+const pageChunk = 2048
 
 // wirePage is a [Page] on the bus: (ssssssssssbtttuu).
 type wirePage struct {
