@@ -6,13 +6,14 @@ import (
 	"github.com/stas-go/stas/pkg/nvme"
 )
 
-// AuthKey is a DH-HMAC-CHAP key in its text form. It prints as [redacted].
-type AuthKey struct{ secret string }
-
 func (h *Host) authenticate(context.Context, *queue) error { return nvme.StatusAuthRequired }
 
-// Authenticator is a Backend that lets only hosts in which prove a key.
-type Authenticator interface{ HostKey(hostNQN string) AuthKey }
+// Authenticator is a Backend that has hosts authenticate before they may do anything.
+type Authenticator interface {
+	// HostKeys gives the keys of a connecting host and of the controller towards it;
+	// a host without key need not authenticate.
+	HostKeys(hostNQN string) (host, controller nvme.DHCHAPSecret)
+}
 
 type authState struct{}
 

@@ -255,3 +255,10 @@ func (c *Controller) end(reason error) {
 		f.Closed(c, reason)
 	}
 }
+
+// Requests is the number of Asynchronous Event Requests that are outstanding.
+func (c *Controller) Requests() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.requests)
+}

@@ -24,7 +24,7 @@ type HostConfig struct {
 	// CommandTimeout bounds every command; 0 stands for 10 s.
 	CommandTimeout time.Duration
 	// Key authenticates this host where the controller asks for it (DH-HMAC-CHAP).
-	Key AuthKey
+	Key nvme.DHCHAPSecret
 }
 
 // Depths of the queues of a host. 32 is what Linux uses for the admin queue

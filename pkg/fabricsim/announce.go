@@ -1,0 +1,71 @@
+package fabricsim
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+
+	"github.com/stas-go/stas/pkg/mdns"
+	"github.com/stas-go/stas/pkg/nvme"
+)
+
+// announceAll announces the discovery controllers that want it, by Avahi, until the
+// fabric is closed.
+func (f *Fabric) announceAll() {
+	for _, d := range f.dcs {
+		if !d.announced {
+			continue
+		}
+		for _, name := range d.Ports {
+			f.announce(d, f.port(name))
+		}
+	}
+}
+
+func (f *Fabric) announce(d *dc, p *port) {
+	a := mdns.Announcement{
+		Name:     "fabricsim " + d.Name + " " + p.Name,
+		Port:     p.addr.Port(),
+		Protocol: string(nvme.TCP),
+		NQN:      d.nqn(),
+		CDC:      d.Type == nvme.DCTypeCDC,
+	}
+	// Every address of this machine would be announced otherwise, also those at which
+	// the port does not listen. Loopback addresses mean nothing to others.
+	if addr, err := netip.ParseAddr(p.traddr); err == nil && !addr.IsLoopback() && !addr.IsUnspecified() {
+		a.Host = hostLabel(d.Name+"-"+p.Name) + ".local"
+		a.Addrs = []netip.Addr{addr}
+	}
+	log := f.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	pub, err := mdns.Publish(mdns.Options{Logger: log}, a)
+	if err != nil {
+		f.record("error", err.Error())
+		return
+	}
+	f.spawn(func() {
+		defer pub.Close()
+		select {
+		case <-pub.Ready():
+			f.events.add(Event{Kind: "announce", Port: p.Name, Detail: d.Name})
+			<-f.ctx.Done()
+		case <-f.ctx.Done():
+		}
+	})
+}
+
+// hostLabel makes a label of a host name out of any text.
+func hostLabel(s string) string {
+	label := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, s)
+	return strings.Trim(label[:min(len(label), 63)], "-")
+}

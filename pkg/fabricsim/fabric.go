@@ -1,0 +1,244 @@
+package fabricsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
+	"github.com/stas-go/stas/pkg/ramdisk"
+)
+
+// Fabric is a running simulation. Its methods may be called concurrently.
+type Fabric struct {
+	target *nvmetcp.Target
+	pool   *ramdisk.Pool
+	events *eventLog
+	log    *slog.Logger
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	active atomic.Pointer[[]*fault] // f.faults, for readers without the lock
+
+	spawnMu sync.Mutex
+	closed  bool // guarded by spawnMu: no goroutine starts any more
+
+	// portMu serializes what opens and closes listeners; it is taken before mu.
+	portMu sync.Mutex
+
+	mu         sync.RWMutex
+	ports      []*port
+	dcs        []*dc
+	subsystems []*subsystem
+	byName     map[string]*subsystem
+	byNQN      map[string]*subsystem
+	hosts      map[string]HostConfig // by NQN
+	hostNames  map[string]string     // name to NQN
+	zones      []*zone
+	faults     []*fault
+}
+
+// New builds a fabric and opens its ports. log gets one line per event; it may be nil.
+// [Fabric.Close] ends it.
+func New(cfg *Config, log *slog.Logger) (*Fabric, error) {
+	memory := cfg.Memory
+	if memory == 0 {
+		memory = defaultMemory
+	}
+	f := &Fabric{
+		pool:   ramdisk.NewPool(memory),
+		events: &eventLog{log: log},
+		log:    log,
+		byName: make(map[string]*subsystem), byNQN: make(map[string]*subsystem),
+		hosts: make(map[string]HostConfig), hostNames: make(map[string]string),
+	}
+	f.active.Store(new([]*fault))
+	f.target = &nvmetcp.Target{Resolver: f, Interceptor: f, Observer: f, IOQueues: cfg.IOQueues}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	if err := f.build(cfg); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot build the fabric: %w", err)
+	}
+	return f, nil
+}
+
+func (f *Fabric) build(cfg *Config) error {
+	for _, h := range cfg.Hosts {
+		f.hosts[h.NQN] = h
+		f.hostNames[h.Name] = h.NQN
+	}
+	for i, p := range cfg.Ports {
+		f.ports = append(f.ports, newPort(p, uint16(i+1)))
+	}
+	for _, d := range cfg.DCs {
+		if err := f.addDC(d, cfg.Announce); err != nil {
+			return err
+		}
+	}
+	for _, s := range cfg.Subsystems {
+		if err := f.addSubsystems(s); err != nil {
+			return err
+		}
+	}
+	for _, e := range cfg.Entries {
+		for _, name := range e.DCs {
+			d := f.dc(name)
+			if d == nil {
+				return fmt.Errorf("[entry %s]: there is no [dc %s]", e.Name, name)
+			}
+			d.extra = append(d.extra, e.Entry)
+		}
+	}
+	for _, z := range cfg.Zones {
+		if err := f.AddToZone(z.Name, z.Members...); err != nil {
+			return err
+		}
+	}
+	for _, p := range f.ports {
+		if err := f.open(p); err != nil {
+			return err
+		}
+	}
+	for _, flt := range cfg.Faults {
+		if err := f.AddFault(flt); err != nil {
+			return err
+		}
+	}
+	f.announceAll()
+	return nil
+}
+
+// Close closes all ports and connections, takes announcements back and waits for that.
+func (f *Fabric) Close() {
+	f.spawnMu.Lock()
+	f.closed = true
+	f.spawnMu.Unlock()
+	f.cancel()
+	f.wg.Wait()
+	f.portMu.Lock()
+	defer f.portMu.Unlock()
+	for _, p := range f.ports {
+		p.close()
+	}
+}
+
+// spawn runs fn in a goroutine that Close waits for; not after Close.
+func (f *Fabric) spawn(fn func()) {
+	f.spawnMu.Lock()
+	defer f.spawnMu.Unlock()
+	if !f.closed {
+		f.wg.Go(fn)
+	}
+}
+
+// names are looked up linearly where there are few of a kind; f.mu is held.
+
+func (f *Fabric) port(name string) *port {
+	for _, p := range f.ports {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func (f *Fabric) dc(name string) *dc {
+	for _, d := range f.dcs {
+		if d.Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// hostNQN gives the NQN of a host by its name.
+func (f *Fabric) hostNQN(name string) string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.hostNames[name]
+}
+
+// namesSubsystem says whether name is the name of what is reached by subnqn at a port.
+func (f *Fabric) namesSubsystem(name, subnqn, port string) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if s := f.byName[name]; s != nil {
+		return s.nqn == subnqn
+	}
+	d := f.dc(name)
+	return d != nil && d == f.findDC(subnqn, port)
+}
+
+// Resolve finds what a host connects to.
+func (f *Fabric) Resolve(req *nvmetcp.ConnectRequest) (nvmetcp.Backend, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if d := f.findDC(req.SubNQN, req.Port); d != nil {
+		return d, nil
+	}
+	s := f.byNQN[req.SubNQN]
+	if s == nil || !s.on(req.Port) {
+		return nil, nvme.StatusConnectInvalid | nvme.StatusDNR
+	}
+	if !f.allowed(s, req.HostNQN) {
+		return nil, nvme.StatusConnectHost | nvme.StatusDNR
+	}
+	return s, nil
+}
+
+// findDC finds a discovery controller by the NQN that a host asks for; the
+// well-known one means the first at this port. f.mu is held.
+func (f *Fabric) findDC(nqn, port string) *dc {
+	for _, d := range f.dcs {
+		if d.on(port) && (nqn == nvme.DiscoveryNQN || d.NQN != "" && nqn == d.NQN) {
+			return d
+		}
+	}
+	return nil
+}
+
+// addSubsystems adds the subsystem, or the Count of them, that a section describes;
+// f.mu is held, or nobody else knows f yet.
+func (f *Fabric) addSubsystems(c SubsystemConfig) error {
+	if c.Count == 0 {
+		return f.addSubsystem(c, c.Name, c.NQN, c.Serial)
+	}
+	pattern := c.NQN
+	if !strings.Contains(pattern, "%d") {
+		pattern += "%d"
+	}
+	for i := 1; i <= c.Count; i++ {
+		n := strconv.Itoa(i)
+		serial := c.Serial
+		if serial != "" {
+			serial += n
+		}
+		if err := f.addSubsystem(c, c.Name+n, strings.ReplaceAll(pattern, "%d", n), serial); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Fabric) addSubsystem(c SubsystemConfig, name, nqn, serial string) error {
+	if err := nvme.CheckNQN(nqn); err != nil {
+		return fmt.Errorf("subsystem %s: %w", name, err)
+	}
+	if f.byName[name] != nil || f.byNQN[nqn] != nil || f.dc(name) != nil {
+		return fmt.Errorf("subsystem %s with NQN %s is there already", name, nqn)
+	}
+	if len(f.subsystems) >= maxSubsystems {
+		return errors.New("there are too many subsystems")
+	}
+	s := newSubsystem(f, c, name, nqn, serial)
+	f.subsystems = append(f.subsystems, s)
+	f.byName[name], f.byNQN[nqn] = s, s
+	return nil
+}

@@ -1,0 +1,393 @@
+package fabricsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const sample = `
+[port p1]
+address = 127.0.0.1
+service = 0
+
+[port p2]
+address = ::1
+service = 0
+
+[dc cdc]
+type = cdc
+nqn = nqn.2024-01.org.example:cdc
+ports = p1
+zoning = yes
+epcsd = yes
+
+[dc ddc]
+nqn = nqn.2024-01.org.example:ddc
+ports = p2
+referral = cdc nvme+tcp://192.0.2.9:8009
+
+[subsystem s]
+nqn = nqn.2024-01.org.example:s
+count = 3
+ports = p1, p2
+namespace = 8M
+
+[subsystem private]
+nqn = nqn.2024-01.org.example:private
+ports = p2
+namespace = 1G
+hosts = alice
+
+[host alice]
+nqn = nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555
+
+[host bob]
+nqn = nqn.2014-08.org.nvmexpress:uuid:22222222-2222-3333-4444-555555555555
+
+[zone za]
+members = alice s1
+
+[zone zb]
+members = bob s2 s3
+`
+
+func parse(t testing.TB, text string) *Config {
+	t.Helper()
+	c, err := ParseConfig(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func start(t testing.TB, text string) *Fabric {
+	t.Helper()
+	f, err := New(parse(t, text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f
+}
+
+func uuidNQN(n int) string {
+	return fmt.Sprintf("nqn.2014-08.org.nvmexpress:uuid:%08d-2222-3333-4444-555555555555", n)
+}
+
+var alice, bob = uuidNQN(11111111), uuidNQN(22222222)
+
+func connect(t testing.TB, f *Fabric, port, host, sub string) *nvmetcp.Host {
+	t.Helper()
+	h, err := dialHost(t.Context(), f, port, host, sub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+func dialHost(ctx context.Context, f *Fabric, port, host, sub string) (*nvmetcp.Host, error) {
+	id, _ := nvme.HostIDFromNQN(host)
+	return nvmetcp.Dial(ctx, nvmetcp.HostConfig{Endpoint: nvmetcp.Endpoint{Addr: f.Addr(port)},
+		SubNQN: sub, HostNQN: host, HostID: id, KeepAlive: 30 * time.Second, CommandTimeout: 5 * time.Second})
+}
+
+// names gives what a page lists, in short.
+func names(t testing.TB, h *nvmetcp.Host, lsp uint8) (gen uint64, list []string) {
+	t.Helper()
+	log, err := h.ReadDiscoveryLog(t.Context(), lsp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !log.Complete() {
+		t.Errorf("page has entries that make no sense: %v", log.DropReasons)
+	}
+	for _, e := range log.Entries {
+		_, short, _ := strings.Cut(e.SubNQN, ":")
+		list = append(list, fmt.Sprintf("%s %s %s", e.Subtype, short, e.AddrFamily))
+	}
+	return log.GenCtr, list
+}
+
+func wantNames(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestZoning(t *testing.T) {
+	f := start(t, sample)
+	a := connect(t, f, "p1", alice, "")
+	_, list := names(t, a, 0)
+	wantNames(t, list, "discovery cdc ipv4", "nvme s1 ipv4", "nvme s1 ipv6")
+	_, list = names(t, connect(t, f, "p1", bob, "nqn.2024-01.org.example:cdc"), 0)
+	wantNames(t, list, "discovery cdc ipv4", "nvme s2 ipv4", "nvme s2 ipv6", "nvme s3 ipv4", "nvme s3 ipv6")
+	_, list = names(t, connect(t, f, "p1", uuidNQN(33333333), ""), 0)
+	wantNames(t, list, "discovery cdc ipv4")
+
+	if id := a.Controller(); id.DCTYPE != nvme.DCTypeCDC || id.SUBNQN != "nqn.2024-01.org.example:cdc" {
+		t.Errorf("identify %+v", id)
+	}
+	_, list = names(t, a, nvme.LSPPortLocal)
+	wantNames(t, list, "discovery cdc ipv4", "nvme s1 ipv4")
+	_, list = names(t, a, nvme.LSPExtended)
+	wantNames(t, list, "discovery cdc ipv4", "nvme s1 ipv4", "nvme s1 ipv6")
+}
+
+func TestWithoutZoning(t *testing.T) {
+	f := start(t, sample)
+	_, list := names(t, connect(t, f, "p2", bob, ""), 0)
+	all := []string{"discovery ddc ipv6", "nvme s1 ipv4", "nvme s1 ipv6", "nvme s2 ipv4", "nvme s2 ipv6", "nvme s3 ipv4", "nvme s3 ipv6"}
+	refs := []string{"referral cdc ipv4", "referral discovery ipv4"}
+	want := append(append([]string{}, all...), refs...)
+	want[len(want)-1] = "referral  ipv4" // the well-known NQN has no colon
+	wantNames(t, list, want...)
+	_, list = names(t, connect(t, f, "p2", alice, ""), 0)
+	wantNames(t, list, append(append(append([]string{}, all...), "nvme private ipv6"), want[len(all):]...)...)
+}
+
+// A zone change is told to exactly the hosts that it concerns, at once, and only
+// their generation counter moves.
+func TestZoneChangeIsTold(t *testing.T) {
+	f := start(t, sample)
+	hosts := map[string]*nvmetcp.Host{}
+	gen := map[string]uint64{}
+	for _, nqn := range []string{alice, bob, uuidNQN(33333333)} {
+		h := connect(t, f, "p1", nqn, "")
+		if err := h.EnableEvents(t.Context(), nvme.OAESDiscovery); err != nil {
+			t.Fatal(err)
+		}
+		hosts[nqn] = h
+		gen[nqn], _ = names(t, h, 0)
+	}
+	waitRequests(t, f)
+	start := time.Now()
+	if err := f.AddToZone("za", "s3"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hosts[alice].WaitEvent(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(start); d > 10*time.Millisecond {
+		t.Errorf("event came after %v", d)
+	}
+	g, list := names(t, hosts[alice], 0)
+	wantNames(t, list, "discovery cdc ipv4", "nvme s1 ipv4", "nvme s1 ipv6", "nvme s3 ipv4", "nvme s3 ipv6")
+	if g == gen[alice] {
+		t.Error("generation counter of the host that is concerned stands still")
+	}
+	delete(hosts, alice)
+	for nqn, h := range hosts {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if e, err := h.WaitEvent(ctx); !errors.Is(err, nvmetcp.ErrTimeout) {
+			t.Errorf("%s has event %v, %v", nqn, e, err)
+		}
+		cancel()
+		if g, _ := names(t, h, 0); g != gen[nqn] {
+			t.Errorf("generation counter of %s moved from %d to %d", nqn, gen[nqn], g)
+		}
+	}
+	// Into a zone and out again without a difference: nobody is told.
+	if err := f.AddToZone("za", "s3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.RemoveFromZone("zb"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hosts[bob].WaitEvent(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, list = names(t, hosts[bob], 0)
+	wantNames(t, list, "discovery cdc ipv4")
+	if err := f.RemoveFromZone("za", "s3", "s2"); err == nil {
+		t.Error("a subsystem that is not in the zone was removed from it")
+	}
+}
+
+// waitRequests waits until every discovery controller has an event request: the host
+// sends it without waiting for anything.
+func waitRequests(t testing.TB, f *Fabric) {
+	t.Helper()
+	await(t, func() bool {
+		for _, c := range f.target.Controllers() {
+			if c.Requests() == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func await(t testing.TB, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatal("it does not come about")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestAccess(t *testing.T) {
+	f := start(t, sample)
+	if _, err := dialHost(t.Context(), f, "p2", bob, "nqn.2024-01.org.example:private"); !errors.Is(err, nvme.StatusConnectHost) {
+		t.Errorf("host that is not allowed: %v", err)
+	}
+	if _, err := dialHost(t.Context(), f, "p1", alice, "nqn.2024-01.org.example:private"); !errors.Is(err, nvme.StatusConnectInvalid) {
+		t.Errorf("subsystem at a port that it is not on: %v", err)
+	}
+	h := connect(t, f, "p2", alice, "nqn.2024-01.org.example:private")
+	if n, err := h.OpenQueues(t.Context(), 2); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	want := []byte(strings.Repeat("stas", 4096))
+	if err := h.Write(t.Context(), 1, 1000, 512, want); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if err := h.Read(t.Context(), 1, 1000, 512, got); err != nil || string(got) != string(want) {
+		t.Errorf("read back: %v", err)
+	}
+	if used := f.pool.Used(); used > 2<<16 {
+		t.Errorf("16 KiB take %d bytes of memory", used)
+	}
+	if err := f.RemoveSubsystem("private"); err != nil {
+		t.Fatal(err)
+	}
+	<-h.Done()
+	if used := f.pool.Used(); used != 0 {
+		t.Errorf("%d bytes are used by a subsystem that is gone", used)
+	}
+}
+
+func TestRegistration(t *testing.T) {
+	f := start(t, sample)
+	h := connect(t, f, "p1", alice, "")
+	entry := nvme.DIMEntry{HostID: nvme.HostID{1}, SymbolicName: "rack 4", DiscoveryEntry: nvme.DiscoveryEntry{
+		Transport: nvme.TransportTypeTCP, AddrFamily: nvme.AddrFamilyIPv4, SubNQN: alice}}
+	d := &nvme.DIM{EntityType: nvme.DIMHost, NQN: alice, Name: "node1", Entries: []nvme.DIMEntry{entry}}
+	if err := h.DIM(t.Context(), nvme.DIMRegister, d); err != nil {
+		t.Fatal(err)
+	}
+	r := f.Hosts().Registrations
+	if len(r) != 1 || r[0].SymbolicName != "rack 4" || r[0].Address != "127.0.0.1" || r[0].Name != "node1" {
+		t.Fatalf("registered %+v", r)
+	}
+	changed := entry
+	changed.SymbolicName = "rack 5"
+	d.Entries = []nvme.DIMEntry{entry, changed}
+	if err := h.DIM(t.Context(), nvme.DIMUpdate, d); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Hosts().Registrations; len(r) != 1 || r[0].SymbolicName != "rack 5" || r[0].Updates != 1 {
+		t.Fatalf("updated %+v", r)
+	}
+	d.NQN = bob
+	if err := h.DIM(t.Context(), nvme.DIMRegister, d); !errors.Is(err, nvme.StatusInvalidDiscovery) {
+		t.Errorf("registration for somebody else gave %v", err)
+	}
+	h.Close()
+	await(t, func() bool { return len(f.Hosts().Registrations) == 0 })
+	if err := f.SetDC("cdc", "register", "no"); err != nil {
+		t.Fatal(err)
+	}
+	if err := connect(t, f, "p1", alice, "").DIM(t.Context(), nvme.DIMRegister, d); !errors.Is(err, nvme.StatusInvalidOpcode) {
+		t.Errorf("registration without support gave %v", err)
+	}
+}
+
+func TestManyEntries(t *testing.T) {
+	f := start(t, `
+[port p1]
+address = 127.0.0.1
+service = 0
+[dc d]
+ports = p1
+[subsystem s]
+nqn = nqn.2024-01.org.example:s
+count = 10000
+ports = p1
+namespace = 1T
+`)
+	h := connect(t, f, "p1", alice, "")
+	begin := time.Now()
+	log, err := h.ReadDiscoveryLog(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d > 500*time.Millisecond {
+		t.Errorf("reading took %v", d)
+	}
+	seen := make(map[string]bool)
+	for _, e := range log.Entries {
+		seen[e.SubNQN] = true
+	}
+	if len(seen) != 10001 {
+		t.Errorf("%d entries differ, want 10001", len(seen))
+	}
+}
+
+func TestPorts(t *testing.T) {
+	f := start(t, sample)
+	probe := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		return nvmetcp.Probe(ctx, nvmetcp.ProbeTarget{Endpoint: nvmetcp.Endpoint{Addr: f.Addr("p1")}})
+	}
+	h := connect(t, f, "p1", alice, "")
+	for _, tt := range []struct {
+		action string
+		want   error
+	}{{"refuse", nvmetcp.ErrRefused}, {"blackhole", nvmetcp.ErrTimeout}} {
+		if err := f.AddFault(FaultConfig{Name: "x", Port: "p1", Action: tt.action}); err != nil {
+			t.Fatal(err)
+		}
+		if err := probe(); !errors.Is(err, tt.want) || errors.Is(err, nvmetcp.ErrSilent) {
+			t.Errorf("%s: probe gave %v", tt.action, err)
+		}
+		if err := f.RemoveFault("x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := probe(); err != nil {
+			t.Errorf("after %s: %v", tt.action, err)
+		}
+	}
+	<-h.Done()
+	before := f.Addr("p1")
+	watch := connect(t, f, "p2", alice, "")
+	if err := watch.EnableEvents(t.Context(), nvme.OAESDiscovery); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.MovePort("p1", netip.MustParseAddrPort("127.0.0.2:0")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.WaitEvent(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	log, err := watch.ReadDiscoveryLog(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range log.Entries {
+		if e.Traddr == before.Addr().String() {
+			t.Errorf("entry %+v has the old address", e)
+		}
+	}
+	if err := probe(); err != nil {
+		t.Errorf("at the new address: %v", err)
+	}
+}

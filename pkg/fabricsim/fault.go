@@ -1,0 +1,253 @@
+package fabricsim
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
+)
+
+// faultKind says who acts on a fault.
+type faultKind uint8
+
+const (
+	faultStep  faultKind = iota // the target, at a step of a conversation
+	faultPort                   // the listener of a port
+	faultPage                   // the discovery log page
+	faultEvent                  // asynchronous events
+	faultDrop                   // the life of a connection
+)
+
+// fault is a misbehaviour in force.
+type fault struct {
+	FaultConfig
+	kind   faultKind
+	act    nvmetcp.Action
+	word   string // the action without its argument
+	number uint64
+	span   time.Duration
+
+	asked atomic.Int64 // how often it could have struck
+}
+
+// newFault reads the action of a fault.
+func newFault(c FaultConfig) (*fault, error) {
+	f := &fault{FaultConfig: c}
+	word, arg, hasArg := strings.Cut(c.Action, "=")
+	f.word = strings.TrimSpace(word)
+	if err := f.parseAction(strings.TrimSpace(arg), hasArg); err != nil {
+		return nil, fmt.Errorf("action %q: %w", c.Action, err)
+	}
+	switch {
+	case f.kind == faultStep && c.Step == "":
+		return nil, fmt.Errorf("action %q needs a step", c.Action)
+	case c.Step != "" && !slices.Contains(nvmetcp.Steps, c.Step):
+		return nil, fmt.Errorf("step %q is none of %s", c.Step, strings.Join(nvmetcp.Steps, ", "))
+	case f.kind == faultPort && c.Port == "":
+		return nil, fmt.Errorf("action %q needs a port", c.Action)
+	}
+	return f, nil
+}
+
+// corruptions are the actions that damage an answer.
+var corruptions = map[string]nvmetcp.Corruption{
+	"truncate":   nvmetcp.CorruptTruncate,
+	"bad-header": nvmetcp.CorruptHeaderLength,
+	"bad-cid":    nvmetcp.CorruptCommandID,
+	"bad-digest": nvmetcp.CorruptDigest,
+	"short":      nvmetcp.CorruptShortData,
+	"terminate":  nvmetcp.CorruptTerminate,
+}
+
+// needsArgument lists the actions that take "=ARGUMENT".
+var needsArgument = []string{"status", "delay", "numrec", "drop-after", "aen-storm", "move"}
+
+func (f *fault) parseAction(arg string, hasArg bool) (err error) {
+	if hasArg != slices.Contains(needsArgument, f.word) {
+		if hasArg {
+			return errors.New("takes no argument")
+		}
+		if f.word != "" && slices.Contains(needsArgument, f.word) {
+			return errors.New("needs an argument")
+		}
+	}
+	switch f.word {
+	case "silent":
+		f.act.Silent = true
+	case "close":
+		f.act.Close = true
+	case "status":
+		n, err := strconv.ParseUint(arg, 0, 15)
+		if err != nil || n == 0 {
+			return errors.New("is no status such as 0x181 or 0x4182")
+		}
+		f.act.Status = nvme.Status(n)
+	case "delay":
+		f.act.Delay, err = parseSpan(arg)
+	case "refuse", "blackhole":
+		f.kind = faultPort
+	case "move":
+		f.kind = faultPort
+		_, err = netip.ParseAddrPort(arg)
+	case "stuck-genctr", "moving-genctr", "garbage", "discover-restart":
+		f.kind = faultPage
+	case "numrec":
+		f.kind = faultPage
+		f.number, err = strconv.ParseUint(arg, 0, 64)
+	case "no-aen":
+		f.kind = faultEvent
+	case "aen-storm":
+		f.kind = faultEvent
+		f.span, err = parseSpan(arg)
+	case "drop-after":
+		f.kind = faultDrop
+		f.span, err = parseSpan(arg)
+	default:
+		var ok bool
+		if f.act.Corrupt, ok = corruptions[f.word]; !ok {
+			return errors.New("is unknown")
+		}
+	}
+	return err
+}
+
+func parseSpan(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 || d > 24*time.Hour {
+		return 0, fmt.Errorf("%q is no time such as 200ms or 5s", s)
+	}
+	return d, nil
+}
+
+// moveTo is where "move" goes.
+func (f *fault) moveTo() netip.AddrPort {
+	_, arg, _ := strings.Cut(f.Action, "=")
+	addr, _ := netip.ParseAddrPort(strings.TrimSpace(arg))
+	return addr
+}
+
+// strikes counts an occasion and says whether the fault is in force at it.
+func (f *fault) strikes() bool {
+	n := f.asked.Add(1) - int64(f.Skip)
+	return n > 0 && (f.Times == 0 || n <= int64(f.Times))
+}
+
+// AddFault puts a misbehaviour into force.
+func (f *Fabric) AddFault(c FaultConfig) error {
+	flt, err := newFault(c)
+	if err != nil {
+		return fmt.Errorf("cannot add fault %s: %w", c.Name, err)
+	}
+	f.mu.Lock()
+	if c.Name == "" || slices.ContainsFunc(f.faults, func(x *fault) bool { return x.Name == c.Name }) {
+		f.mu.Unlock()
+		return fmt.Errorf("cannot add fault %q: the name is empty or there is one already", c.Name)
+	}
+	if c.Port != "" && f.port(c.Port) == nil {
+		f.mu.Unlock()
+		return fmt.Errorf("cannot add fault %s: there is no port %s", c.Name, c.Port)
+	}
+	f.setFaults(append(slices.Clone(f.faults), flt))
+	f.mu.Unlock()
+	f.record("fault", c.Name+": "+c.Action)
+	if flt.kind == faultPort {
+		return f.applyPortFault(flt)
+	}
+	if flt.word == "aen-storm" {
+		f.startStorm(flt)
+	}
+	return nil
+}
+
+// RemoveFault ends a misbehaviour; a port that it shut is opened again.
+func (f *Fabric) RemoveFault(name string) error {
+	f.mu.Lock()
+	i := slices.IndexFunc(f.faults, func(x *fault) bool { return x.Name == name })
+	if i < 0 {
+		f.mu.Unlock()
+		return fmt.Errorf("cannot remove fault %s: there is none", name)
+	}
+	flt := f.faults[i]
+	f.setFaults(slices.Delete(slices.Clone(f.faults), i, i+1))
+	f.mu.Unlock()
+	f.record("fault", name+": over")
+	if flt.kind == faultPort && flt.word != "move" {
+		return f.SetPort(flt.Port, PortUp)
+	}
+	return nil
+}
+
+// setFaults publishes the list for readers that hold no lock; f.mu is held.
+func (f *Fabric) setFaults(list []*fault) {
+	f.faults = list
+	f.active.Store(&list)
+}
+
+// Faults lists what is in force.
+func (f *Fabric) Faults() []FaultConfig {
+	var list []FaultConfig
+	for _, flt := range *f.active.Load() {
+		list = append(list, flt.FaultConfig)
+	}
+	return list
+}
+
+// concerns says whether a fault is about this port, subsystem and host.
+func (f *Fabric) concerns(flt *fault, port, subnqn, hostnqn string) bool {
+	return (flt.Port == "" || flt.Port == port) &&
+		(flt.Host == "" || flt.Host == hostnqn || f.hostNQN(flt.Host) == hostnqn) &&
+		(flt.Subsystem == "" || flt.Subsystem == subnqn || f.namesSubsystem(flt.Subsystem, subnqn, port))
+}
+
+// Intercept makes the target misbehave.
+func (f *Fabric) Intercept(s nvmetcp.Step) nvmetcp.Action {
+	for _, flt := range *f.active.Load() {
+		if flt.kind == faultStep && flt.Step == s.Name && f.concerns(flt, s.Port, s.SubNQN, s.HostNQN) && flt.strikes() {
+			f.events.add(Event{Kind: "fault", Port: s.Port, Host: s.HostNQN, Subsystem: s.SubNQN,
+				Detail: flt.Name + ": " + flt.Action + " at " + s.Name})
+			return flt.act
+		}
+	}
+	return nvmetcp.Action{}
+}
+
+// struck gives the fault of this kind, and with one of these actions, that is in force
+// for a controller.
+func (f *Fabric) struck(c *nvmetcp.Controller, words ...string) *fault {
+	for _, flt := range *f.active.Load() {
+		if slices.Contains(words, flt.word) && f.concerns(flt, c.Port(), c.SubNQN(), c.HostNQN()) && flt.strikes() {
+			return flt
+		}
+	}
+	return nil
+}
+
+// startStorm raises events until the fault is removed or the fabric closed.
+func (f *Fabric) startStorm(flt *fault) {
+	f.spawn(func() {
+		tick := time.NewTicker(flt.span)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-f.ctx.Done():
+				return
+			}
+			if !slices.Contains(*f.active.Load(), flt) {
+				return
+			}
+			for _, c := range f.target.Controllers() {
+				if c.ControllerType() == nvme.ControllerDiscovery && f.concerns(flt, c.Port(), c.SubNQN(), c.HostNQN()) {
+					c.Spam(nvme.AENDiscoveryLogChange)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,79 @@
+package fabricsim
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// section is "[kind name]" and what follows it.
+type section struct {
+	kind, name string
+	line       int
+	settings   []setting
+}
+
+// setting is one "key = value".
+type setting struct {
+	key, value string
+	line       int
+}
+
+// maxConfigLine bounds a line of the configuration, in bytes.
+const maxConfigLine = 64 << 10
+
+// parseINI reads sections. Lines that start with # or ; are comments; a line that
+// starts with white space continues the value before it.
+func parseINI(r io.Reader) ([]section, error) {
+	var list []section
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, maxConfigLine)
+	for n := 1; in.Scan(); n++ {
+		raw := in.Text()
+		line := strings.TrimSpace(raw)
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+			continue
+		case line[0] == '[':
+			s, err := parseSection(line, n)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
+			continue
+		case len(list) == 0:
+			return nil, fmt.Errorf("line %d: a section has to come first", n)
+		}
+		s := &list[len(list)-1]
+		if raw[0] == ' ' || raw[0] == '\t' {
+			if k := len(s.settings); k > 0 {
+				s.settings[k-1].value += " " + line
+				continue
+			}
+		}
+		key, value, ok := strings.Cut(line, "=")
+		key = strings.TrimSpace(key)
+		if !ok || key == "" {
+			return nil, fmt.Errorf("line %d: %.60q is not of the form key = value", n, line)
+		}
+		s.settings = append(s.settings, setting{strings.ToLower(key), strings.TrimSpace(value), n})
+	}
+	if err := in.Err(); err != nil {
+		return nil, fmt.Errorf("cannot read: %w", err)
+	}
+	return list, nil
+}
+
+func parseSection(line string, n int) (section, error) {
+	inner, ok := strings.CutSuffix(line[1:], "]")
+	fields := strings.Fields(inner)
+	if !ok || len(fields) == 0 || len(fields) > 2 {
+		return section{}, fmt.Errorf("line %d: %.60q is not of the form [kind name]", n, line)
+	}
+	s := section{kind: strings.ToLower(fields[0]), line: n}
+	if len(fields) == 2 {
+		s.name = fields[1]
+	}
+	return s, nil
+}
