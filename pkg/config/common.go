@@ -62,6 +62,9 @@ func (c *Common) controller(kind tid.Kind, scope *Scope, e entry, r *report) {
 		r.incomplete = true
 		return
 	}
+	if hasSecret(ctrl.Given) {
+		warnReadable(e.file, r)
+	}
 	ctrl.Scope = scope
 	c.Controllers = append(c.Controllers, ctrl)
 }

@@ -148,6 +148,8 @@ func (f *fabricsFile) params(dst *tid.Params, base tid.Params, layers []layer, r
 					}
 					r.add(e, Error, value, "%v; allowed %s; controllers that this counts for are not connected", err, p.allowed())
 					ok = false
+				} else if p.secret != nil && e.value != "" {
+					warnReadable(e.file, r)
 				}
 			}
 		}

@@ -83,9 +83,9 @@ func (s *sysFile) identity(r *report) Identity {
 	var i Identity
 	nqn, err := s.word("nqn", "hostnqn", nvme.CheckNQN, r)
 	if err != nil {
-		i.Missing = fmt.Sprintf("no host NQN: %v; run: stasadm hostnqn -f %s", err, filepath.Join(s.dir, "hostnqn"))
+		i.Missing = fmt.Sprintf("no host NQN: %v; %s", err, s.remedy("nqn", "hostnqn"))
 	} else if id, err := s.hostID(nqn, r); err != nil {
-		i.Missing = fmt.Sprintf("no host ID: %v; run: stasadm hostid -f %s", err, filepath.Join(s.dir, "hostid"))
+		i.Missing = fmt.Sprintf("no host ID: %v; %s", err, s.remedy("id", "hostid"))
 	} else {
 		i.Host = tid.Host{NQN: nqn, ID: id}
 	}
@@ -101,9 +101,22 @@ func (s *sysFile) identity(r *report) Identity {
 	return i
 }
 
+// remedy is what to do about a missing part of the identity; command makes it.
+func (s *sysFile) remedy(key, command string) string {
+	e, given := s.given[key]
+	path, named := strings.CutPrefix(e.value, "file://")
+	switch {
+	case !given:
+		path = filepath.Join(s.dir, command)
+	case !named:
+		return fmt.Sprintf("correct %s= in %s", key, e.where())
+	}
+	return fmt.Sprintf("run: stasadm %s -f %s", command, path)
+}
+
 // secret is the zero Secret where none is configured.
 func (s *sysFile) secret(key, file string, r *report) (tid.Secret, error) {
-	text, err := s.word(key, file, checkDHCHAP, r)
+	text, err := s.word(key, file, nvme.CheckDHCHAPSecret, r)
 	if _, given := s.given[key]; !given && errors.Is(err, fs.ErrNotExist) {
 		return tid.Secret{}, nil
 	}

@@ -61,13 +61,17 @@ func readText(path string, limit int64) ([]byte, error) {
 	case int64(len(text)) > limit:
 		return nil, &FileError{File: path, Reason: fmt.Sprintf("it is larger than %d bytes", limit)}
 	}
+	return text, checkText(path, text)
+}
+
+func checkText(path string, text []byte) error {
 	if i := bytes.IndexByte(text, 0); i >= 0 {
-		return nil, &FileError{File: path, Line: lineOf(text, i), Reason: "it has a NUL byte, so it is not a text file"}
+		return &FileError{File: path, Line: lineOf(text, i), Reason: "it has a NUL byte, so it is not a text file"}
 	}
 	if !utf8.Valid(text) {
-		return nil, &FileError{File: path, Line: lineOf(text, firstInvalid(text)), Reason: "it is not UTF-8 text"}
+		return &FileError{File: path, Line: lineOf(text, firstInvalid(text)), Reason: "it is not UTF-8 text"}
 	}
-	return text, nil
+	return nil
 }
 
 // cause leaves out the path that the messages name already.

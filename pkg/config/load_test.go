@@ -222,3 +222,22 @@ func TestControllerTID(t *testing.T) {
 		t.Errorf("a file's identity does not count: %+v", got)
 	}
 }
+
+func TestFilesWithSecretsThatOthersMayRead(t *testing.T) {
+	dir := t.TempDir()
+	f := Files{
+		Own:     write(t, dir, "stacd.conf", "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1;nqn=nqn.2014-08.org.a;dhchap-secret="+secretA+"\n"),
+		Fabrics: write(t, dir, "nvme-stas.conf", "[Subsystem]\nnqn=nqn.2014-08.org.a\nkxchap-secret="+secretA+"\ncontroller=transport=tcp;traddr=192.0.2.2\n"),
+	}
+	if _, problems, err := LoadStac(f); err != nil || len(problems) > 0 {
+		t.Fatal(problems, err)
+	}
+	for _, path := range []string{f.Own, f.Fabrics} {
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if v, problems, _ := LoadStac(f); !says(problems, "run: chmod 0600 "+path) || len(v.Controllers) != 2 {
+			t.Errorf("%s: %v", path, problems)
+		}
+	}
+}

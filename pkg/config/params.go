@@ -1,13 +1,13 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"strconv"
 	"strings"
 
+	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
@@ -44,8 +44,8 @@ var params = []param{
 	{key: "keyring", text: func(p *tid.Params) *string { return &p.Keyring }, valid: optionText},
 	{key: "tls-key-identity", text: func(p *tid.Params) *string { return &p.TLSKeyIdentity }, valid: identityText},
 	{key: "tls-key", secret: func(p *tid.Params) *tid.Secret { return &p.TLSKey }, valid: checkTLSKey},
-	{key: "dhchap-secret", other: "kxchap-secret", secret: func(p *tid.Params) *tid.Secret { return &p.DHCHAPSecret }, valid: checkDHCHAP},
-	{key: "dhchap-ctrl-secret", other: "kxchap-ctrl-secret", secret: func(p *tid.Params) *tid.Secret { return &p.DHCHAPCtrl }, valid: checkDHCHAP},
+	{key: "dhchap-secret", other: "kxchap-secret", secret: func(p *tid.Params) *tid.Secret { return &p.DHCHAPSecret }, valid: nvme.CheckDHCHAPSecret},
+	{key: "dhchap-ctrl-secret", other: "kxchap-ctrl-secret", secret: func(p *tid.Params) *tid.Secret { return &p.DHCHAPCtrl }, valid: nvme.CheckDHCHAPSecret},
 }
 
 // paramNamed finds a parameter under its 2.x or its 3.x name.
@@ -138,6 +138,11 @@ func (p *param) shown(from *tid.Params) string {
 	return ""
 }
 
+// hasSecret says whether p has anything that nobody else may see.
+func hasSecret(p tid.Params) bool {
+	return !p.DHCHAPSecret.IsZero() || !p.DHCHAPCtrl.IsZero() || !p.TLSKey.IsZero()
+}
+
 // optionText accepts what an option of /dev/nvme-fabrics can carry, which has no quoting.
 func optionText(s string) error {
 	if i := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == ',' || r >= 0x7f }); i >= 0 {
@@ -154,14 +159,6 @@ func identityText(s string) error {
 	return nil
 }
 
-// checkDHCHAP checks the form of a DH-HMAC-CHAP secret without ever repeating it.
-func checkDHCHAP(s string) error {
-	if !strings.HasPrefix(s, "DHHC-1:") {
-		return errors.New("it does not begin with \"DHHC-1:\"")
-	}
-	return optionText(s)
-}
-
 // checkTLSKey accepts an interchange-format PSK or the serial number of a key.
 func checkTLSKey(s string) error {
 	if _, err := parseInt(s, 1, math.MaxInt32); err == nil {
@@ -170,8 +167,5 @@ func checkTLSKey(s string) error {
 	if strings.HasPrefix(s, "0x") && len(s) > 2 && len(s) <= 10 && strings.Trim(s[2:], "0123456789abcdefABCDEF") == "" {
 		return nil
 	}
-	if !strings.HasPrefix(s, "NVMeTLSkey-1:") {
-		return errors.New("it does not begin with \"NVMeTLSkey-1:\" and is no serial number")
-	}
-	return optionText(s)
+	return nvme.CheckTLSKey(s)
 }

@@ -95,6 +95,9 @@ func mask(s string) string { return secretForm.ReplaceAllString(s, "[redacted]")
 
 // shown makes text that an administrator wrote fit for a message.
 func shown(s string) string {
+	if strings.Contains(strings.ToLower(s), "secret") {
+		return "[redacted]" // most likely a line that slipped
+	}
 	s = mask(s)
 	if len(s) > maxShown {
 		s = strings.ToValidUTF8(s[:maxShown], "") + "..."

@@ -107,6 +107,9 @@ func applyOne(s *setting, e entry, r *report) {
 	if s.took != nil {
 		s.took(e)
 	}
+	if s.secret && s.strict {
+		warnReadable(e.file, r)
+	}
 	if s.check != nil {
 		for _, text := range s.check(e.value) {
 			r.add(e, Warning, display(s, e), "%s", text)
