@@ -30,7 +30,7 @@ func TestBed(t *testing.T) {
 	if _, err := os.Stat("/dev/nvme-fabrics"); err != nil {
 		t.Error(err)
 	}
-	for _, f := range []string{"/etc/nvme/hostnqn", "/etc/nvme/hostid", "/opt/nvme-stas/run/stafctl"} {
+	for _, f := range []string{"/etc/nvme/hostnqn", "/etc/nvme/hostid"} {
 		if b, err := os.ReadFile(f); err != nil || len(b) == 0 {
 			t.Errorf("%s: empty or %v", f, err)
 		}

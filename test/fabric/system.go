@@ -58,8 +58,14 @@ func output(name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// modprobe loads modules; a test that needs one which this kernel does not have is skipped.
 func modprobe(t testing.TB, modules ...string) {
 	t.Helper()
+	for _, m := range modules {
+		if _, err := output("modinfo", m); err != nil {
+			t.Skipf("this kernel has no %s", m)
+		}
+	}
 	Run(t, "modprobe", append([]string{"-a"}, modules...)...)
 }
 
