@@ -42,7 +42,8 @@ type Options struct {
 	Read       func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
 	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list
-	Protected  func(*kernel.Controller) bool                // boot connections of the firmware; nil: none
+	Protected  func(*kernel.Controller) bool                // is a connection a boot connection of the firmware? nil: none is
+	Firmwares  func(tid.Kind, tid.TID) bool                 // would it be one? nil: none would
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Log        *slog.Logger
 }
@@ -89,6 +90,9 @@ func New(o Options) *Connector {
 	}
 	if o.Protected == nil {
 		o.Protected = func(*kernel.Controller) bool { return false }
+	}
+	if o.Firmwares == nil {
+		o.Firmwares = func(tid.Kind, tid.TID) bool { return false }
 	}
 	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), excludes: exclusion.NewList(),
 		names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},

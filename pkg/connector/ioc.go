@@ -22,6 +22,7 @@ type ioc struct {
 	ours    bool               // registered as ours, as last read
 	foreign string             // who owns the connection, if not we
 	live    bool               // counted in Connector.paths
+	told    bool               // reported as a boot connection
 	gaveUp  bool               // after the attempts that NCC allows
 }
 

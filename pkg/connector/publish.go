@@ -140,3 +140,9 @@ func retryTimer(s schedule.Status) string {
 	}
 	return bus.Timer(s.Delay, max(time.Until(s.Next), 0))
 }
+
+// Alive gives nil when the loop answers.
+func (v View) Alive(ctx context.Context) error {
+	_, err := loop.Ask(ctx, v.c.loop, func() struct{} { return struct{}{} })
+	return err
+}

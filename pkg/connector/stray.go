@@ -146,7 +146,7 @@ func (c *Connector) tendStray(s *stray) {
 		c.sched.Disconnect(s.id(), kernel.DisconnectRequest{Name: s.ctrl.Name, Expect: s.ctrl.Identity(), AllowUnowned: owner.Kind() == registry.KindNone})
 		return
 	}
-	if owner.Is(Owner) && why != s.why {
+	if owner.Is(Owner) && why != s.why && why != verdictSilence {
 		c.log.Info("keeping a connection that nothing lists", "ioc", s.id(), "device", s.ctrl.Name, "why", why)
 	}
 	s.why = why

@@ -33,6 +33,9 @@ func (c *Connector) tend(i *ioc) {
 		c.sched.Drop(i.id)
 	case i.device == nil && c.exhausted(i):
 		c.sched.Drop(i.id)
+	case c.opts.Firmwares(tid.IO, i.id):
+		c.sched.Drop(i.id)
+		c.tellFirmwares(i)
 	case i.device == nil:
 		c.sched.Want(i.target())
 	case c.opts.Protected(i.device):
@@ -41,6 +44,15 @@ func (c *Connector) tend(i *ioc) {
 		c.sched.Connected(i.target())
 	case i.foreign != "":
 		c.sched.Drop(i.id)
+	}
+}
+
+// tellFirmwares reports once that i is a boot connection of the firmware: not for us to make, to
+// adopt or to end.
+func (c *Connector) tellFirmwares(i *ioc) {
+	if !i.told {
+		i.told = true
+		c.log.Error("this I/O controller is a boot connection of the firmware (NBFT); leaving it alone", "ioc", i.id)
 	}
 }
 

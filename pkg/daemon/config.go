@@ -23,7 +23,7 @@ func (d *daemon) report(problems []config.Problem) {
 }
 
 func (d *daemon) loadIdentity() config.Identity {
-	id, problems := config.LoadIdentity(sysConf, etcNVMe)
+	id, problems := d.identity.Load()
 	d.report(problems)
 	if id.Missing != "" {
 		d.log.Error("nothing can be connected", "why", id.Missing)
@@ -58,17 +58,28 @@ func (d *daemon) serveBus(run func(context.Context) error) func(context.Context)
 	}
 }
 
-// watchIdentity has changed called when the host identity becomes another one.
-func (d *daemon) watchIdentity(changed func()) func(context.Context) {
-	return func(ctx context.Context) {
-		updates, err := config.WatchIdentity(ctx, sysConf, etcNVMe)
-		if err != nil {
-			d.log.Warn("a changed host identity will need a reload", "error", err)
-			return
-		}
-		for range updates {
-			d.log.Info("the host identity has changed")
-			changed()
+// watchIdentity asks for a reload when the host identity becomes another one.
+func (d *daemon) watchIdentity(ctx context.Context) {
+	updates, err := config.WatchIdentity(ctx, sysConf, etcNVMe)
+	if err != nil {
+		d.log.Warn("a changed host identity will need a reload", "error", err)
+		return
+	}
+	for range updates {
+		d.log.Info("the host identity has changed")
+		select {
+		case d.again <- struct{}{}:
+		default: // one is due already
 		}
 	}
+}
+
+// unusable gives the first of the problems that is about a whole file which is not in force as it is.
+func unusable(problems []config.Problem) string {
+	for _, p := range problems {
+		if p.Severity == config.Error && p.Key == "" {
+			return p.String()
+		}
+	}
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/version"
@@ -28,7 +29,7 @@ type program struct {
 // service is a daemon's own part, wired up.
 type service struct {
 	run     func(context.Context)       // works until the context ends
-	reload  func() (status string)      // reads the configuration and puts it in force
+	reload  func() (status string)      // reads files and puts them in force; called on one goroutine only
 	alive   func(context.Context) error // nil when the event loop answers
 	closing func(context.Context)       // last acts, while the kernel worker still takes requests
 	recheck func()                      // the host-wide exclusion list has changed
@@ -55,6 +56,10 @@ type daemon struct {
 	registry *registry.Dir
 	hostWide veto.HostWide
 	notify   notifier
+	network  network
+	boot     boot
+	identity config.IdentitySource
+	again    chan struct{} // something outside of the configuration files asks for a reload
 }
 
 // Places of the host. Tests of the whole daemon run where these are real.
@@ -98,12 +103,16 @@ func (p program) serve(ctx context.Context, o options) error {
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 
-	d := &daemon{program: p, opts: o, sysfs: kernel.Sysfs{}, hostWide: veto.NewHostWide(veto.MainFile, veto.DropinDir)}
+	d := &daemon{program: p, opts: o, sysfs: kernel.Sysfs{}, hostWide: veto.NewHostWide(veto.MainFile, veto.DropinDir),
+		identity: config.IdentitySource{SysConf: sysConf, Dir: etcNVMe}}
 	d.trace = newTracing(o.tron)
 	d.log = newLog(d.trace, o.syslog)
 	d.log.Info("starting", "version", version.Version)
 	d.registry = registry.Open(registryRoot, "/dev", "/sys")
 	d.worker = kernel.NewWorker(kernel.WorkerOptions{Log: d.log, RunDir: "/run/" + p.name, RegistryRoot: registryRoot, Owner: registry.Stas})
+	d.again = make(chan struct{}, 1)
+	d.readNetwork()
+	d.readBoot()
 	source, err := openUevents()
 	if err != nil {
 		return err
@@ -124,7 +133,10 @@ func (p program) serve(ctx context.Context, o options) error {
 		select {
 		case <-ctx.Done():
 		case <-hangup:
+			d.log.Info("reloading")
 			d.notify.reloading()
+			d.notify.ready(s.reload())
+		case <-d.again:
 			d.notify.ready(s.reload())
 		}
 	}

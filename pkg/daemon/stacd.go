@@ -17,56 +17,28 @@ func Stacd() int {
 
 func buildStacd(d *daemon) service {
 	pages := bus.NewPagesClient(bus.Options{Log: d.log})
-	con := connector.New(connector.Options{
+	c := connector.New(connector.Options{
 		Connector: d.worker, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
-		Read: d.sysfs.Controller, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Resolve: resolve, Log: d.log,
+		Read: d.sysfs.Controller, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
+		Firmwares: d.boot.names, Resolve: resolve, Log: d.log,
 	})
-	c := &stacdConfig{d: d, c: con, files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
-	server := bus.NewConnectorServer(bus.Options{Log: d.log}, con.View(), debug{d, &c.current, con.View().ControllerInfo, nil})
+	source := config.StacSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
+	var id current
+	server := bus.NewConnectorServer(bus.Options{Log: d.log}, c.View(), debug{d, &id, c.View().ControllerInfo, nil})
 	return service{
-		run:     con.Run,
-		reload:  c.reload,
-		alive:   con.View().Alive,
-		recheck: con.Recheck,
-		kick:    con.Kick,
-		more:    []func(context.Context){d.serveBus(server.Run), d.serveBus(pages.Run), d.watchIdentity(c.identity)},
+		run: c.Run,
+		reload: func() string {
+			cfg, problems := source.Load()
+			d.report(problems)
+			d.trace.configure(cfg.Tron)
+			who := d.loadIdentity()
+			id.set(who)
+			c.Configure(cfg, who)
+			return statusLine(fmt.Sprintf("%d configured I/O controllers", len(cfg.Controllers)), len(problems), unusable(problems), who.Missing)
+		},
+		alive:   c.View().Alive,
+		recheck: c.Recheck,
+		kick:    c.Kick,
+		more:    []func(context.Context){d.serveBus(server.Run), d.serveBus(pages.Run), d.watchIdentity},
 	}
-}
-
-// stacdConfig is what stacd has read last.
-type stacdConfig struct {
-	d       *daemon
-	c       *connector.Connector
-	files   config.Files
-	stac    *config.Stac
-	current current
-}
-
-// reload reads the configuration. Files that cannot be used leave in force what was.
-func (c *stacdConfig) reload() string {
-	cfg, problems, err := config.LoadStac(c.files)
-	c.d.report(problems)
-	trouble := ""
-	switch {
-	case err != nil && c.stac == nil:
-		c.d.log.Error("no usable configuration; running without, and removing nothing", "error", err)
-		c.stac = config.DefaultStac()
-		c.stac.Incomplete = true
-		trouble = err.Error()
-	case err != nil:
-		c.d.log.Error("configuration not usable; the last good one stays in force", "error", err)
-		trouble = "last good configuration in force: " + err.Error()
-	default:
-		c.stac = cfg
-	}
-	c.d.trace.configure(c.stac.Tron)
-	id := c.d.loadIdentity()
-	c.current.set(id)
-	c.c.Configure(c.stac, id)
-	return statusLine(fmt.Sprintf("%d configured I/O controllers", len(c.stac.Controllers)), len(problems), trouble, id.Missing)
-}
-
-// identity reads the host identity anew and nothing else.
-func (c *stacdConfig) identity() {
-	c.d.notify.ready(c.reload())
 }

@@ -42,12 +42,12 @@ func (f *Finder) converse(d *dc) {
 	case closing:
 		f.park(d)
 	default:
-		f.take(d, s)
+		f.perform(d, s)
 	}
 }
 
-// take starts step s in a goroutine. What it needs is gathered here, on the loop.
-func (f *Finder) take(d *dc, s step) {
+// perform starts step s in a goroutine. What it needs is gathered here, on the loop.
+func (f *Finder) perform(d *dc, s step) {
 	d.busy = s
 	if s == read {
 		d.dirty = false // an event from here on means that this read may be too old

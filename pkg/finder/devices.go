@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/schedule"
 	"github.com/stas-go/stas/pkg/tid"
@@ -16,6 +17,8 @@ func (f *Finder) changed(c kernel.Change) {
 	switch {
 	case c.FabricsDevice:
 		f.sched.Kick(nil)
+	case c.FC != nil:
+		f.heardFC(*c.FC)
 	case c.Name == "":
 	case c.Controller == nil:
 		f.vanished(c.Name)
@@ -31,6 +34,9 @@ func (f *Finder) vanished(name string) {
 		f.unbind(d)
 		f.rebind(d)
 		f.touch(d)
+		if d.id().Transport == nvme.FC && !d.parked && d.device == nil {
+			f.kickstart()
+		}
 	}
 }
 

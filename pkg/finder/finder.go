@@ -52,6 +52,8 @@ type Options struct {
 	Ownership  Ownership
 	Read       func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
 	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
+	Firmwares  func(tid.Kind, tid.TID) bool                 // is it a boot connection of the firmware? nil: none is
+	Kickstart  func(context.Context) error                  // asks FC ports to announce themselves; nil: there is no FC
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list; called off and on the loop
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Store      *Store // nil: nothing is kept across restarts
@@ -84,6 +86,7 @@ type Finder struct {
 	touched        map[*dc]struct{}
 	removed        bool // dc_removed is due
 	refresh        *time.Timer
+	fc             fc
 }
 
 // New gives a Finder that has done nothing yet.
@@ -106,9 +109,12 @@ func (f *Finder) Run(ctx context.Context) {
 	f.sched = schedule.New(ctx, schedule.Options{Kernel: f.opts.Connector, Prober: f.opts.Prober, Post: f.loop.Post,
 		Done: f.attempted, Freed: f.freed, Veto: f.veto})
 	f.restore()
+	f.kickstart()
 	go f.pump()
 	f.loop.Run(ctx, f.settle)
 	stop(&f.refresh)
+	stop(&f.fc.timer)
+	stop(&f.fc.period)
 	for _, d := range f.dcs {
 		d.stopTimers()
 	}
@@ -143,6 +149,7 @@ func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
 		f.touchAll()
 		f.sched.Kick(nil)
 		f.scheduleRefresh()
+		f.schedulePeriodicKickstart()
 	})
 }
 

@@ -5,8 +5,10 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/loop"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
@@ -144,4 +146,34 @@ func (d *dc) busPage() bus.Page {
 		p.Records = uint32(len(d.page.entries))
 	}
 	return p
+}
+
+// Alive gives nil when the loop answers.
+func (v View) Alive(ctx context.Context) error {
+	_, err := loop.Ask(ctx, v.f.loop, func() struct{} { return struct{}{} })
+	return err
+}
+
+// Close ends the connections that the configuration does not let outlive the daemon.
+func (v View) Close(ctx context.Context) {
+	requests, err := loop.Ask(ctx, v.f.loop, func() []kernel.DisconnectRequest {
+		if v.f.cfg.PersistentConnections {
+			return nil
+		}
+		var list []kernel.DisconnectRequest
+		for _, d := range v.f.dcs {
+			if d.device != nil && d.foreign == "" {
+				list = append(list, disconnectRequest(d.device))
+			}
+		}
+		return list
+	})
+	if err != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	for _, r := range requests {
+		wg.Go(func() { _ = v.f.opts.Connector.Disconnect(ctx, r) })
+	}
+	wg.Wait()
 }

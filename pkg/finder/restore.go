@@ -30,7 +30,3 @@ func (f *Finder) restore() {
 		f.log.Debug("took up what an earlier run knew", "dc", d.id(), "origin", origin, "complete", r.Complete)
 	}
 }
-
-// Silent tells that a source will not report: what an earlier run learned from it no longer
-// counts as named.
-func (f *Finder) Silent(o Origin) { f.Report(o, nil) }

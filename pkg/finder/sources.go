@@ -7,6 +7,7 @@ import (
 
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/schedule"
 	"github.com/stas-go/stas/pkg/tid"
 	"github.com/stas-go/stas/pkg/veto"
 )
@@ -15,24 +16,39 @@ import (
 // gives another one.
 type sources struct {
 	configured bool                   // a configuration has been read, ever
+	firmwares  map[tid.TID]bool       // boot connections that were reported as left alone
 	names      map[string][]string    // addresses of host names, by the last lookup that succeeded
 	others     map[Origin][]Candidate // of the sources that report from outside
 	remembered map[Origin][]Candidate // what a restarted daemon still believes, until the source has spoken
 }
 
 func newSources() sources {
-	return sources{names: map[string][]string{}, others: map[Origin][]Candidate{}, remembered: map[Origin][]Candidate{}}
+	return sources{firmwares: map[tid.TID]bool{}, names: map[string][]string{}, others: map[Origin][]Candidate{}, remembered: map[Origin][]Candidate{}}
 }
 
-// Report replaces what a source outside of the Finder says. Only complete answers may be
-// reported: what is missing from them counts as gone. Candidates without a host identity get the system's.
-func (f *Finder) Report(o Origin, candidates []Candidate) {
-	f.loop.Post(func() {
-		delete(f.sources.remembered, o)
-		f.sources.others[o] = candidates
-		f.resolveSources = true
-	})
+// Report replaces what a source outside of the Finder says: what is missing counts as no longer
+// named by it. As long as a report is not complete, what an earlier run of the daemon learned from the source counts as
+// well. Candidates without a host identity get the system's.
+func (f *Finder) Report(o Origin, candidates []Candidate, complete bool) {
+	f.loop.Post(func() { f.take(o, candidates, complete) })
 }
+
+func (f *Finder) take(o Origin, candidates []Candidate, complete bool) {
+	if complete {
+		delete(f.sources.remembered, o)
+	}
+	for _, c := range candidates {
+		if !slices.Contains(f.sources.others[o], c) {
+			// An announcement is a sign of life, for a controller that was given up for a while too.
+			f.sched.Kick(func(t schedule.Target) bool { return placeOf(t.TID) == placeOf(c.TID) })
+		}
+	}
+	f.sources.others[o] = candidates
+	f.resolveSources = true
+}
+
+// Silent tells that a source will not report: what it led to no longer counts as named.
+func (f *Finder) Silent(o Origin) { f.Report(o, nil, true) }
 
 // candidates gathers what all sources say now.
 func (f *Finder) candidates() []Candidate {
@@ -53,6 +69,12 @@ func (f *Finder) candidates() []Candidate {
 				if f.cfg.IgnoreIface {
 					c.TID.HostIface = ""
 				}
+				t, err := tid.New(tid.Discovery, c.TID)
+				if err != nil {
+					f.log.Debug("discovered controller cannot be used", "origin", c.Origin, "source", c.Detail, "error", err)
+					continue
+				}
+				c.TID = t
 				all = append(all, c)
 			}
 		}
@@ -73,7 +95,20 @@ func (f *Finder) candidates() []Candidate {
 			all = append(all, c)
 		}
 	}
-	return slices.DeleteFunc(all, func(c Candidate) bool { return !f.cfg.Families.Allows(c.TID.Family()) })
+	return slices.DeleteFunc(all, func(c Candidate) bool { return !f.cfg.Families.Allows(c.TID.Family()) || f.isFirmwares(c) })
+}
+
+// isFirmwares says whether a candidate is a boot connection of the firmware, which is not
+// for us to make: losing a race with those who keep the root disk would be worse than one path less.
+func (f *Finder) isFirmwares(c Candidate) bool {
+	if f.cfg.NBFT != config.NBFTProtect || f.opts.Firmwares == nil || !f.opts.Firmwares(tid.Discovery, c.TID) {
+		return false
+	}
+	if !f.sources.firmwares[c.TID] {
+		f.sources.firmwares[c.TID] = true
+		f.log.Error("this discovery controller is a boot connection of the firmware (NBFT); leaving it alone", "dc", c.TID, "origin", c.Origin, "source", c.Detail)
+	}
+	return true
 }
 
 // fromConfig turns a controller= line into candidates; a host name has as many as it has

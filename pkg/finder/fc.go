@@ -1,0 +1,86 @@
+package finder
+
+import (
+	"time"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// fcGrace is how long after a kickstart ports may still answer: each answers by an event of its own.
+const fcGrace = 10 * time.Second
+
+// fc is the FC source: the discovery ports that have answered the last kickstart, or that have
+// announced themselves since.
+type fc struct {
+	ports  map[kernel.FCDiscovery]time.Time // when it was last heard of
+	asked  time.Time                        // the last kickstart
+	timer  *time.Timer                      // ends the grace
+	period *time.Timer
+}
+
+// heardFC takes in the event of a discovery port.
+func (f *Finder) heardFC(p kernel.FCDiscovery) {
+	if f.fc.ports == nil {
+		f.fc.ports = map[kernel.FCDiscovery]time.Time{}
+	}
+	_, known := f.fc.ports[p]
+	f.fc.ports[p] = time.Now()
+	if !known {
+		f.reportFC(false)
+	}
+	for _, d := range f.dcs {
+		if d.id().Transport == nvme.FC && d.id().Traddr == p.Traddr {
+			f.sched.Kick(nil)
+			break
+		}
+	}
+}
+
+// kickstart asks all FC ports to announce themselves, and drops those that stay silent.
+func (f *Finder) kickstart() {
+	if f.opts.Kickstart == nil {
+		return
+	}
+	f.fc.asked = time.Now()
+	go func() {
+		if err := f.opts.Kickstart(f.ctx); err != nil && f.ctx.Err() == nil {
+			f.log.Debug("no FC kickstart", "error", err)
+		}
+	}()
+	stop(&f.fc.timer)
+	asked := f.fc.asked
+	f.fc.timer = f.loop.After(fcGrace, func() {
+		for p, heard := range f.fc.ports {
+			if heard.Before(asked) {
+				delete(f.fc.ports, p)
+			}
+		}
+		f.reportFC(true)
+	})
+}
+
+// schedulePeriodicKickstart is for fabrics whose new ports do not announce themselves.
+func (f *Finder) schedulePeriodicKickstart() {
+	stop(&f.fc.period)
+	if f.cfg.FCKickstartInterval > 0 {
+		f.fc.period = f.loop.After(f.cfg.FCKickstartInterval, func() {
+			f.kickstart()
+			f.schedulePeriodicKickstart()
+		})
+	}
+}
+
+func (f *Finder) reportFC(complete bool) {
+	var list []Candidate
+	for p := range f.fc.ports {
+		t, err := tid.New(tid.Discovery, tid.TID{Transport: nvme.FC, Traddr: p.Traddr, HostTraddr: p.HostTraddr})
+		if err != nil {
+			f.log.Warn("FC discovery port with an unusable name", "error", err)
+			continue
+		}
+		list = append(list, Candidate{TID: t, Source: Source{FibreChannel, p.HostTraddr}})
+	}
+	f.take(FibreChannel, list, complete)
+}
