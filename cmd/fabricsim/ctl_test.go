@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/fabricsim"
+)
+
+const lab = `
+[port p1]
+address = 127.0.0.1
+service = 0
+[dc cdc]
+type = cdc
+ports = p1
+zoning = yes
+[subsystem disk]
+nqn = nqn.2024-01.org.example:disk
+ports = p1
+namespace = 64M
+[host alice]
+nqn = nqn.2024-01.org.example:alice
+`
+
+// startLab runs the program as a person would, and gives a function that runs "ctl".
+func startLab(t *testing.T) (socket string, run func(args ...string) (string, error)) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "lab.ini")
+	socket = filepath.Join(dir, "s")
+	if err := os.WriteFile(file, []byte(lab), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		c := rootCommand()
+		c.SetArgs([]string{file, "--control", socket, "-q"})
+		done <- c.ExecuteContext(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	run = func(args ...string) (string, error) {
+		var out bytes.Buffer
+		c := rootCommand()
+		c.SetOut(&out)
+		c.SetArgs(append([]string{"ctl", "-s", socket}, args...))
+		err := c.ExecuteContext(t.Context())
+		return out.String(), err
+	}
+	for end := time.Now().Add(5 * time.Second); ; {
+		if _, err := run("port", "ls"); err == nil {
+			return socket, run
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestCtl(t *testing.T) {
+	_, run := startLab(t)
+	steps := []struct {
+		args    string
+		want    string // in the output
+		wantErr string // in the error
+	}{
+		{args: "zone add z1 alice disk"},
+		{args: "zone ls", want: "z1    nqn.2024-01.org.example:alice  disk"},
+		{args: "zone add z1 nobody", wantErr: "neither a host"},
+		{args: "zone remove z1 alice"},
+		{args: "zone ls -o json", want: `"hosts":[]`},
+		{args: "dc set cdc epcsd=yes ncc=on"},
+		{args: "dc ls -o json", want: `"eflags":6`},
+		{args: "dc set cdc nqn=nqn.2024-01.org.example:x", wantErr: "while it runs"},
+		{args: "dc set cdc colour=red", wantErr: "unknown key"},
+		{args: "subsys add d2 nqn=nqn.2024-01.org.example:d2 ports=p1 namespace=1G"},
+		{args: "subsys ls", want: "1073741824"},
+		{args: "subsys add d3 nqn=nqn.2024-01.org.example:d2 ports=p1", wantErr: "already"},
+		{args: "subsys remove d2"},
+		{args: "subsys remove d2", wantErr: "there is none"},
+		{args: "fault add slow step=discovery-log action=delay=1s times=2"},
+		{args: "fault ls", want: "delay=1s"},
+		{args: "fault add x action=explode", wantErr: "unknown"},
+		{args: "fault remove slow"},
+		{args: "port down p1"},
+		{args: "port ls", want: "down"},
+		{args: "port up p1"},
+		{args: "port move p1 nowhere", wantErr: "cannot move port"},
+		{args: "aen cdc", wantErr: "no such host"},
+		{args: "hosts", want: "registrations:"},
+		{args: "events", want: "z1: added 2 members"},
+		{args: "events -o json", want: `"kind":"zone"`},
+	}
+	for _, s := range steps {
+		out, err := run(strings.Fields(s.args)...)
+		switch {
+		case s.wantErr == "" && err != nil:
+			t.Errorf("%s: %v", s.args, err)
+		case s.wantErr != "" && (err == nil || !strings.Contains(err.Error(), s.wantErr)):
+			t.Errorf("%s: error %v, want %q", s.args, err, s.wantErr)
+		case !strings.Contains(out, s.want):
+			t.Errorf("%s: output\n%s\nlacks %q", s.args, out, s.want)
+		}
+	}
+}
+
+func TestFollow(t *testing.T) {
+	socket, run := startLab(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	done := make(chan error, 1)
+	go func() {
+		defer w.Close()
+		c := rootCommand()
+		c.SetOut(w)
+		c.SetArgs([]string{"ctl", "-s", socket, "-o", "json", "events", "--follow"})
+		done <- c.ExecuteContext(ctx)
+	}()
+	if _, err := run("zone", "add", "later", "disk"); err != nil {
+		t.Fatal(err)
+	}
+	in := json.NewDecoder(r)
+	for {
+		var e fabricsim.Event
+		if err := in.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(e.Detail, "later: ") {
+			break
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/stas-go/stas/pkg/fabricsim"
+)
+
+// columns names the keys of a result that its table shows, in order.
+var columns = map[string][]string{
+	"zone ls":       {"name", "hosts", "subsystems"},
+	"dc ls":         {"name", "type", "nqn", "ports", "zoning", "aen", "register", "eflags", "hosts"},
+	"subsys ls":     {"name", "nqn", "ports", "namespaces", "zones"},
+	"port ls":       {"name", "address", "traddr", "trsvcid", "state"},
+	"fault ls":      {"name", "action", "step", "port", "subsystem", "host", "skip", "times"},
+	"controllers":   {"cntlid", "type", "host_nqn", "subnqn", "port", "address", "queues", "keep_alive", "since"},
+	"registrations": {"dc", "host_nqn", "type", "symbolic_name", "name", "address", "updates", "since"},
+}
+
+// printTable prints the result of an operation for people.
+func printTable(w io.Writer, op string, result json.RawMessage) error {
+	if op == "hosts" {
+		var parts map[string]json.RawMessage
+		if err := json.Unmarshal(result, &parts); err != nil {
+			return err
+		}
+		for _, part := range []string{"controllers", "registrations"} {
+			fmt.Fprintf(w, "%s:\n", part)
+			if err := printTable(w, part, parts[part]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if columns[op] == nil {
+		_, err := fmt.Fprintf(w, "%s\n", result)
+		return err
+	}
+	var rows []map[string]any
+	if err := json.Unmarshal(result, &rows); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, strings.ToUpper(strings.Join(columns[op], "\t")))
+	for _, row := range rows {
+		cells := make([]string, len(columns[op]))
+		for i, key := range columns[op] {
+			cells[i] = cell(row[key])
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	return t.Flush()
+}
+
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v]
+	case float64:
+		return fmt.Sprintf("%.10g", v)
+	case []any:
+		parts := make([]string, len(v))
+		for i, p := range v {
+			parts[i] = cell(p)
+		}
+		if len(parts) == 0 {
+			return "-"
+		}
+		return strings.Join(parts, ",")
+	}
+	if s := fmt.Sprint(v); s != "" {
+		return s
+	}
+	return "-"
+}
+
+func printEvent(w io.Writer, e fabricsim.Event) error {
+	parts := []string{e.Time.Format("15:04:05.000000"), e.Kind}
+	for _, kv := range [][2]string{{"port", e.Port}, {"host", e.Host}, {"subsystem", e.Subsystem}} {
+		if kv[1] != "" {
+			parts = append(parts, kv[0]+"="+kv[1])
+		}
+	}
+	if e.Cntlid != 0 {
+		parts = append(parts, fmt.Sprintf("cntlid=%d", e.Cntlid))
+	}
+	_, err := fmt.Fprintln(w, strings.Join(append(parts, e.Detail), " "))
+	return err
+}
