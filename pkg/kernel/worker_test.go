@@ -1,0 +1,509 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// await waits until cond holds; it looks often, and gives up loudly.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(time.Millisecond)
+		runtime.Gosched()
+	}
+}
+
+func connectTo(addr string) ConnectRequest {
+	return ConnectRequest{TID: tid.TID{Transport: nvme.TCP, Traddr: addr, Trsvcid: "4420", NQN: "nqn.2024-01.test:s1"}, Host: testHost,
+		Params: tid.Params{DHCHAPSecret: tid.NewSecret("DHHC-1:00:sesame")}, Attributes: map[string]string{"stas-origin": "test"}}
+}
+
+func (b *bench) registry() *registry.Dir {
+	return registry.Open(filepath.Join(b.root, "registry"), filepath.Join(b.root, "dev"), b.root)
+}
+
+func (b *bench) intents() []Intent {
+	b.t.Helper()
+	list, err := Intents(b.run)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return list
+}
+
+func TestConnect(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme4", with(discoveryAttrs, "dhchap_secret", "DHHC-1:00:sesame\n", "dhchap_ctrl_secret", "none\n"))
+	b.script("192.0.2.1", "ok 4 17")
+	r := connectTo("192.0.2.1")
+	r.Params.FastIOFailTmo = tid.SetInt(5)
+	c, err := b.Connect(t.Context(), r)
+	if err != nil || c.Instance != 4 || c.CntlID != 17 || c.Name() != "nvme4" || len(c.Warnings) != 0 {
+		t.Fatalf("Connect = %+v, %v", c, err)
+	}
+	if o := b.registry().Owner("nvme4"); !o.Is(registry.Stas) {
+		t.Errorf("owner %v", o)
+	}
+	if v, err := b.registry().Attr("nvme4", "stas-origin"); v != "test" || err != nil {
+		t.Errorf("attribute %q, %v", v, err)
+	}
+	for _, attr := range []string{"dhchap_secret", "dhchap_ctrl_secret"} {
+		if info, err := os.Stat(filepath.Join(b.root, "class/nvme/nvme4", attr)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, %v", attr, info.Mode(), err)
+		}
+	}
+	if left := b.intents(); len(left) != 0 {
+		t.Errorf("intents left: %+v", left)
+	}
+}
+
+// A controller that went while it was being registered leaves no entry behind.
+func TestConnectOfWhatVanished(t *testing.T) {
+	b := newBench(t, nil)
+	b.script("192.0.2.1", "ok 4 17")
+	if _, err := b.Connect(t.Context(), connectTo("192.0.2.1")); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.registry().Owner("nvme4"); o.Kind() != registry.KindNone {
+		t.Errorf("owner %v of a controller that is not there", o)
+	}
+}
+
+func TestConnectFails(t *testing.T) {
+	b := newBench(t, nil)
+	b.script("192.0.2.2", "errno 110")
+	r := connectTo("192.0.2.2")
+	r.TID.Transport = nvme.RDMA
+	r.Params.HdrDigest = tid.On
+	_, err := b.Connect(t.Context(), r)
+	var e *ConnectError
+	if !errors.As(err, &e) || e.Class != Timeout || e.Errno != syscall.ETIMEDOUT || e.TID != r.TID || len(e.Warnings) != 1 {
+		t.Fatalf("Connect = %+v", err)
+	}
+	if strings.Contains(err.Error(), "sesame") {
+		t.Errorf("the error tells the secret: %v", err)
+	}
+	if left := b.intents(); len(left) != 0 {
+		t.Errorf("intents left: %+v", left)
+	}
+}
+
+func TestNoFabrics(t *testing.T) {
+	b := newBench(t, nil)
+	b.script("no-fabrics", "")
+	if _, err := b.Options(t.Context()); !errors.Is(err, ErrNoFabrics) {
+		t.Errorf("Options = %v", err)
+	}
+	if _, err := b.Connect(t.Context(), connectTo("192.0.2.1")); !errors.Is(err, ErrNoFabrics) {
+		t.Errorf("Connect = %v", err)
+	}
+	_ = os.Remove(filepath.Join(b.run, "script/no-fabrics"))
+	if o, err := b.Options(t.Context()); err != nil || !o.Has("host_iface") || o.Release == "" {
+		t.Errorf("Options = %v, %v", o, err)
+	}
+	if err := b.Kickstart(t.Context()); !errors.Is(err, ErrNoFC) {
+		t.Errorf("Kickstart = %v", err)
+	}
+}
+
+func TestKickstart(t *testing.T) {
+	b := newBench(t, nil)
+	b.write("class/fc/fc_udev_device/nvme_discovery", "")
+	if err := b.Kickstart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(filepath.Join(b.root, "class/fc/fc_udev_device/nvme_discovery")); len(text) == 0 {
+		t.Error("nothing was written")
+	}
+}
+
+// A call returns with its context; what the kernel had begun ends later and is told.
+func TestContextEndsTheWaitOnly(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme1", discoveryAttrs)
+	b.script("192.0.2.1", "ok 1 1")
+	b.script("192.0.2.2", "ok 2 2")
+	wake := b.hang("192.0.2.1")
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error, 2)
+	go func() { _, err := b.Connect(ctx, connectTo("192.0.2.1")); results <- err }()
+	await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
+	queued, giveUp := context.WithCancel(t.Context())
+	go func() { _, err := b.Connect(queued, connectTo("192.0.2.2")); results <- err }()
+	await(t, "two calls", func() bool { b.proc.mu.Lock(); defer b.proc.mu.Unlock(); return len(b.proc.calls) == 2 })
+
+	giveUp()
+	if err := <-results; !errors.Is(err, context.Canceled) {
+		t.Errorf("queued Connect = %v", err)
+	}
+	if l := <-b.late; !errors.Is(l.Err, ErrNotBegun) || l.Connect.TID.Traddr != "192.0.2.2" {
+		t.Errorf("late %+v, want one that was not begun", l)
+	}
+	cancel()
+	if err := <-results; !errors.Is(err, context.Canceled) {
+		t.Errorf("Connect = %v", err)
+	}
+	wake()
+	if l := <-b.late; l.Err != nil || l.Connection.Instance != 1 || l.Connect.TID.Traddr != "192.0.2.1" {
+		t.Errorf("late %+v", l)
+	}
+	if o := b.registry().Owner("nvme1"); !o.Is(registry.Stas) {
+		t.Errorf("owner %v", o)
+	}
+	if w := b.lines("writes"); len(w) != 1 {
+		t.Errorf("connected to %v", w)
+	}
+}
+
+// kill -9 of the worker in the middle leaves an intent that nobody holds.
+func TestKilledWorkerLeavesIntent(t *testing.T) {
+	b := newBench(t, nil)
+	wake := b.hang("192.0.2.1")
+	defer wake()
+	result := make(chan error, 1)
+	r := connectTo("192.0.2.1")
+	go func() { _, err := b.Connect(t.Context(), r); result <- err }()
+	await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
+
+	if list := b.intents(); len(list) != 1 || !list[0].Busy || list[0].TID != r.TID || list[0].Host != testHost {
+		t.Fatalf("intents %+v, want a busy one", list)
+	}
+	if info, err := os.Stat(b.intents()[0].path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("intent: %v, %v", info, err)
+	}
+	if text, _ := os.ReadFile(b.intents()[0].path); strings.Contains(string(text), "sesame") {
+		t.Error("the intent tells the secret")
+	}
+	other := NewWorker(b.opt)
+	if _, err := other.Connect(t.Context(), r); !errors.Is(err, ErrBusy) {
+		t.Errorf("Connect of another worker = %v, want ErrBusy", err)
+	}
+	b.end(t, other)
+
+	if err := syscall.Kill(b.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; !errors.Is(err, ErrWorkerDied) {
+		t.Errorf("Connect = %v, want ErrWorkerDied", err)
+	}
+	list := b.intents()
+	if len(list) != 1 || list[0].Busy || list[0].TID != r.TID || list[0].Kind != tid.IO {
+		t.Fatalf("intents %+v, want one that nobody holds", list)
+	}
+	// The next call starts another process, and what it does is its own intent.
+	if _, err := b.Options(t.Context()); err != nil {
+		t.Errorf("after the kill: %v", err)
+	}
+	if err := list[0].Forget(); err != nil || len(b.intents()) != 0 {
+		t.Errorf("Forget: %v, left %v", err, b.intents())
+	}
+}
+
+// Closing the pipe ends nothing that was begun and begins nothing that was queued.
+func TestCloseLetsTheWorkerFinish(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme6", discoveryAttrs)
+	b.script("192.0.2.1", "ok 6 1")
+	wake := b.hang("192.0.2.1")
+	results := make(chan error, 2)
+	go func() { _, err := b.Connect(t.Context(), connectTo("192.0.2.1")); results <- err }()
+	await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
+	go func() { _, err := b.Connect(t.Context(), connectTo("192.0.2.2")); results <- err }()
+	await(t, "two calls", func() bool { b.proc.mu.Lock(); defer b.proc.mu.Unlock(); return len(b.proc.calls) == 2 })
+	p := b.proc
+
+	// What a service manager and a terminal may send does not matter.
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if err := syscall.Kill(p.cmd.Process.Pid, s); err != nil {
+			t.Error(err)
+		}
+	}
+	start := time.Now()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-results; !errors.Is(err, ErrClosed) {
+			t.Errorf("Connect = %v, want ErrClosed", err)
+		}
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("Close took %v", d)
+	}
+	if _, err := b.Options(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Options = %v, want ErrClosed", err)
+	}
+	if b.registry().Owner("nvme6").Kind() != registry.KindNone || p.reaped() {
+		t.Error("the worker did not wait for the kernel")
+	}
+	wake()
+	await(t, "the process to end", p.reaped)
+	if o := b.registry().Owner("nvme6"); !o.Is(registry.Stas) {
+		t.Errorf("owner %v", o)
+	}
+	if w := b.lines("writes"); len(w) != 1 {
+		t.Errorf("connected to %v", w)
+	}
+	if left := b.intents(); len(left) != 0 {
+		t.Errorf("intents left: %+v", left)
+	}
+}
+
+func TestIdleProcessGoes(t *testing.T) {
+	b := newBench(t, func(o *WorkerOptions) { o.IdleExit = 30 * time.Millisecond })
+	for range 2 {
+		if _, err := b.Options(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.mu.Lock()
+		p := b.proc
+		b.mu.Unlock()
+		if p == nil {
+			continue // gone already
+		}
+		await(t, "the idle process to go", p.reaped)
+	}
+}
+
+func TestProcessStandsAlone(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+	b := newBench(t, nil)
+	b.script("192.0.2.1", "errno 5")
+	_, _ = b.Connect(t.Context(), connectTo("192.0.2.1"))
+	pid := b.pid()
+	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
+		t.Errorf("process group %d of %d, %v", group, pid, err)
+	}
+	for _, file := range []string{"cmdline", "environ"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "sesame") || strings.Contains(string(text), "NOTIFY_SOCKET") {
+			t.Errorf("%s: %q", file, text)
+		}
+		if file == "cmdline" && !strings.Contains(string(text), "kernel worker") {
+			t.Errorf("%s: %q", file, text)
+		}
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme3", with(discoveryAttrs, "delete_controller", "x"))
+	c, err := Sysfs{b.root}.Controller("nvme3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := func() bool {
+		text, _ := os.ReadFile(filepath.Join(b.root, "class/nvme/nvme3/delete_controller"))
+		return string(text) == "1"
+	}
+	reg := b.registry()
+	try := func(change func(*DisconnectRequest)) error {
+		r := DisconnectRequest{Name: "nvme3", Expect: c.Identity()}
+		if change != nil {
+			change(&r)
+		}
+		return b.Disconnect(t.Context(), r)
+	}
+	if err := try(nil); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("unowned: %v", err)
+	}
+	if _, err := reg.Create("nvme3", registry.Autoconnect, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := try(func(r *DisconnectRequest) { r.AllowUnowned = true }); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("foreign: %v", err)
+	}
+	if _, err := reg.Create("nvme3", registry.Stas, nil); err != nil {
+		t.Fatal(err)
+	}
+	for field, change := range map[string]func(*Identity){
+		"transport": func(i *Identity) { i.Transport = nvme.RDMA }, "traddr": func(i *Identity) { i.Traddr = "192.0.2.9" },
+		"trsvcid": func(i *Identity) { i.Trsvcid = "1" }, "subsystem NQN": func(i *Identity) { i.NQN = "x" },
+		"host NQN": func(i *Identity) { i.HostNQN = "x" }, "controller ID": func(i *Identity) { i.CntlID++ }, "device": func(i *Identity) { i.Inode++ },
+	} {
+		err := try(func(r *DisconnectRequest) { change(&r.Expect) })
+		if !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), field) {
+			t.Errorf("another %s: %v", field, err)
+		}
+	}
+	if deleted() {
+		t.Fatal("it was deleted nevertheless")
+	}
+	if err := try(func(r *DisconnectRequest) { r.Expect.Traddr = "::ffff:192.0.2.1"; r.Expect.Inode = 0 }); err != nil || !deleted() {
+		t.Errorf("ours: %v, deleted %v", err, deleted())
+	}
+	if o := reg.Owner("nvme3"); o.Kind() != registry.KindNone {
+		t.Errorf("the entry is left: %v", o)
+	}
+	if err := b.Disconnect(t.Context(), DisconnectRequest{Name: "nvme99"}); err != nil {
+		t.Errorf("what is gone: %v", err)
+	}
+	if err := b.Disconnect(t.Context(), DisconnectRequest{Name: "../nvme3"}); err == nil {
+		t.Error("a path is taken for a name")
+	}
+}
+
+// A foreign entry stays even where the connection may be ended.
+func TestDisconnectAnyOwner(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme3", with(discoveryAttrs, "delete_controller", "x"))
+	c, _ := Sysfs{b.root}.Controller("nvme3")
+	if _, err := b.registry().Create("nvme3", "udisks", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Disconnect(t.Context(), DisconnectRequest{Name: "nvme3", Expect: c.Identity(), AnyOwner: true}); err != nil {
+		t.Error(err)
+	}
+	if o := b.registry().Owner("nvme3"); !o.Is("udisks") {
+		t.Errorf("owner %v", o)
+	}
+}
+
+func TestAdminCommands(t *testing.T) {
+	b := newBench(t, nil)
+	b.script("nvme3.log", string(logPage(300)))
+	log, err := b.DiscoveryLog(t.Context(), "nvme3", nvme.ReadOptions{})
+	if err != nil || len(log.Entries) != 300 || log.GenCtr != 5 || log.Entries[299].SubNQN != "nqn.2024-01.test:s299" {
+		t.Fatalf("DiscoveryLog = %v", err)
+	}
+	if id, err := b.Identify(t.Context(), "nvme3"); err != nil || id.SN != "serial" || id.DCTYPE != nvme.DCTypeCDC {
+		t.Errorf("Identify = %+v, %v", id, err)
+	}
+	dim := []byte(strings.Repeat("dim!", 519))
+	if err := b.Register(t.Context(), "nvme3", dim, nvme.DIMTask(1)); err != nil {
+		t.Error(err)
+	}
+	if got, _ := os.ReadFile(filepath.Join(b.run, "script/nvme3.dim")); string(got) != string(dim) {
+		t.Errorf("%d bytes arrived of %d", len(got), len(dim))
+	}
+	b.script("nvme3.status", "6002")
+	if _, err := b.SupportedLogPages(t.Context(), "nvme3"); !errors.Is(err, nvme.StatusInvalidField) {
+		t.Errorf("SupportedLogPages = %v", err)
+	}
+	if _, err := b.Identify(t.Context(), "nvme4"); !errors.Is(err, ErrNotLive) {
+		t.Errorf("Identify of a dead one = %v", err)
+	}
+	if _, err := b.Identify(t.Context(), "../x"); err == nil {
+		t.Error("a path is taken for a name")
+	}
+}
+
+// When the caller gives up in the middle of a page the event is armed again.
+func TestAbandonedReadRearmsTheEvent(t *testing.T) {
+	b := newBench(t, nil)
+	b.script("nvme3.log", string(logPage(3)))
+	wake := b.hang("nvme3")
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { _, err := b.DiscoveryLog(ctx, "nvme3", nvme.ReadOptions{}); result <- err }()
+	await(t, "a command", func() bool { return len(b.lines("commands")) == 3 })
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Errorf("DiscoveryLog = %v", err)
+	}
+	wake()
+	// The last one is a header of 1024 bytes without RAE (bit 15 of dword 10).
+	await(t, "the last command", func() bool { l := b.lines("commands"); return len(l) == 6 && l[5] == "00ff0070" })
+}
+
+// A disconnect does not wait for a command that hangs, and ends those that wait.
+func TestDisconnectOvertakesCommands(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme3", with(discoveryAttrs, "delete_controller", "x"))
+	b.script("nvme3.log", "")
+	wake := b.hang("nvme3")
+	defer wake()
+	results := make(chan error, 2)
+	for range 2 {
+		go func() { _, err := b.Identify(t.Context(), "nvme3"); results <- err }()
+	}
+	await(t, "a command and one that waits", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.proc == nil {
+			return false
+		}
+		b.proc.mu.Lock()
+		defer b.proc.mu.Unlock()
+		return len(b.proc.calls) == 2 && len(b.lines("commands")) == 3
+	})
+	c, _ := Sysfs{b.root}.Controller("nvme3")
+	if err := b.Disconnect(t.Context(), DisconnectRequest{Name: "nvme3", Expect: c.Identity(), AllowUnowned: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-results; !errors.Is(err, ErrDisconnecting) {
+		t.Errorf("the command that waited: %v", err)
+	}
+	wake()
+	if err := <-results; err != nil {
+		t.Errorf("the command that hung: %v", err)
+	}
+}
+
+func TestManyDevicesAtOnce(t *testing.T) {
+	b := newBench(t, nil)
+	const count = 60
+	results := make(chan error, count)
+	for i := range count {
+		b.script(fmt.Sprintf("nvme%d.log", i), string(logPage(2)))
+		go func() {
+			_, err := b.DiscoveryLog(t.Context(), fmt.Sprintf("nvme%d", i), nvme.ReadOptions{})
+			results <- err
+		}()
+	}
+	for range count {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	// Of one controller header, entries, header come in this order.
+	got := map[string][]string{}
+	lines := b.lines("commands")
+	for i := 0; i < len(lines); i += 3 {
+		got[lines[i]] = append(got[lines[i]], lines[i+2])
+	}
+	for name, commands := range got {
+		if !slices.Equal(commands, []string{"00ff8070", "01ff0070", "00ff0070"}) && len(commands) != 3 {
+			t.Errorf("%s got %v", name, commands)
+		}
+	}
+}
+
+func TestWorkerThatCannotStart(t *testing.T) {
+	w := NewWorker(WorkerOptions{Command: []string{"/nonexistent/worker"}})
+	if _, err := w.Options(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Options = %v", err)
+	}
+	w = NewWorker(WorkerOptions{Command: []string{"/bin/false"}})
+	if _, err := w.Options(t.Context()); !errors.Is(err, ErrWorkerDied) {
+		t.Errorf("Options = %v", err)
+	}
+}
+
+func TestWorkerThatTalksNonsense(t *testing.T) {
+	w := NewWorker(WorkerOptions{Command: []string{"/bin/sh", "-c", "echo 'this is no frame at all'; cat >/dev/null"}})
+	if _, err := w.Options(t.Context()); !errors.Is(err, ErrWorkerDied) {
+		t.Errorf("Options = %v", err)
+	}
+}
