@@ -42,7 +42,9 @@ func (f *Fabric) change(fn func() (scope, error)) error {
 	// The lock is free again: what is told asks for faults. Each in its own goroutine:
 	// a host that does not read must not delay the others.
 	for _, c := range notify {
-		f.spawn(func() { c.Notify(nvme.AENDiscoveryLogChange) })
+		if f.struck(c, "no-aen") == nil {
+			f.spawn(func() { c.Notify(nvme.AENDiscoveryLogChange) })
+		}
 	}
 	return err
 }

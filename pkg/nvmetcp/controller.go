@@ -136,7 +136,11 @@ func (c *Controller) Spam(e nvme.AsyncEvent) bool {
 
 func (c *Controller) sendEvent(cid uint16, e nvme.AsyncEvent) {
 	act := c.target.intercept(c.admin.step(StepAEN))
-	if act.Silent {
+	if act.Silent { // the event is lost, the request stays
+		c.mu.Lock()
+		c.requests = append(c.requests, cid)
+		delete(c.retained, e.LogPage())
+		c.mu.Unlock()
 		return
 	}
 	c.admin.respond(cid, act.Status, uint64(e), act.Corrupt)

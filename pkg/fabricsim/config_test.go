@@ -1,0 +1,90 @@
+package fabricsim
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestConfigErrors(t *testing.T) {
+	const port = "[port p]\naddress = 127.0.0.1\n"
+	tests := map[string]string{
+		"":                                    "no [port NAME]",
+		"key = value":                         "line 1: a section has to come first",
+		"[port]\naddress = ::1":               "line 1: [port] needs a name",
+		"[port a b]":                          "line 1",
+		"[port a":                             "line 1",
+		"[port a]\naddress = localhost":       "line 2: address in [port a]",
+		"[port a]\naddress = ::":              "line 1: [port a]: a port on all addresses",
+		"[port a]\nservice = 70000":           "line 2: service",
+		port + "[port p]\naddress = ::1":      "line 3: [port p] is on line 1 already",
+		port + "nonsense":                     "line 3",
+		port + "[gadget x]":                   "line 3: unknown section",
+		port + "[dc d]\ncolour = red":         "line 4: colour in [dc d]: unknown key",
+		port + "[dc d]\ntype = big":           "line 4: type",
+		port + "[dc d]\nports = q":            "there is no [port q]",
+		port + "[dc d]":                       "has no ports",
+		port + "[subsystem s]\nports = p":     "line 3: [subsystem s]: nqn is missing",
+		port + "[subsystem s]\nnqn = disk":    "line 4: nqn",
+		port + "[subsystem s]\ncount = 70000": "line 4: count",
+		port + "[subsystem s]\nnqn=nqn.2024-01.a:s\nnamespace=1000": "line 3: [subsystem s]: a namespace of 1000 bytes",
+		port + "[subsystem s]\nnamespace = 9999999999T":             "line 4: namespace",
+		port + "[host h]":                                  "line 3: [host h]: nqn is missing",
+		port + "[host h]\ndhchap-key = DHHC-1:x":           "line 4: dhchap-key",
+		port + "[fault f]\naction = close":                 "needs a step",
+		port + "[fault f]\naction = close\nstep=x":         "step \"x\" is none of",
+		port + "[fault f]\naction = status=0":              "no status",
+		port + "[fault f]\naction = status\nstep=connect":  "needs an argument",
+		port + "[fault f]\naction = refuse":                "needs a port",
+		port + "[fault f]\naction = close=1\nstep=connect": "takes no argument",
+	}
+	for text, want := range tests {
+		if _, err := ParseConfig(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q gave %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestBuildErrors(t *testing.T) {
+	const port = "[port p]\naddress = 127.0.0.1\nservice = 0\n"
+	tests := map[string]string{
+		port + "[zone z]\nmembers = nobody": "neither a host",
+		port + "[entry e]\ndc = d":          "there is no [dc d]",
+		port + "[dc a]\nports=p\nnqn=nqn.2024-01.x:d\n[dc b]\nports=p\nnqn=nqn.2024-01.x:d":               "same name or NQN",
+		port + "[dc a]\nports=p\nreferral = nvme+tcp://host:80":                                           "host:80",
+		port + "[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d\n[subsystem t]\nports=p\nnqn=nqn.2024-01.x:d": "already",
+		"[port p]\naddress = 192.0.2.1":                                                                   "cannot open port p",
+	}
+	for text, want := range tests {
+		f, err := New(parse(t, text), nil)
+		if err == nil {
+			f.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q gave %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]uint64{"512": 512, "4K": 4096, "64M": 64 << 20, "1GiB": 1 << 30, "2 T": 2 << 40, "8b": 8} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("parseSize(%q) gave %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "K", "-1", "1X", "1.5G", "18446744073709551615T"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("parseSize(%q) gave %d", text, got)
+		}
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add(sample)
+	f.Add("[entry e]\ndc=d\ntrtype=rdma\ntraddr=a b\n[fault f]\naction=numrec=7\n[port p]\naddress=::1\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := ParseConfig(strings.NewReader(text))
+		if (c == nil || len(c.Ports) == 0) && err == nil {
+			t.Error("neither a configuration nor an error")
+		}
+	})
+}

@@ -1,0 +1,164 @@
+package fabricsim
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
+)
+
+func spoil(t *testing.T, f *Fabric, action string) {
+	t.Helper()
+	if err := f.AddFault(FaultConfig{Name: action, Subsystem: "cdc", Action: action}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.RemoveFault(action) })
+}
+
+func readPage(t *testing.T, h *nvmetcp.Host) (*nvme.DiscoveryLog, error) {
+	t.Helper()
+	return h.ReadDiscoveryLog(t.Context(), 0)
+}
+
+func TestPageFaults(t *testing.T) {
+	f := start(t, sample)
+	h := connect(t, f, "p1", alice, "")
+	good, err := readPage(t, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("moving", func(t *testing.T) {
+		spoil(t, f, "moving-genctr")
+		if _, err := readPage(t, h); !errors.Is(err, nvme.ErrGenerationMoving) {
+			t.Errorf("gave %v", err)
+		}
+	})
+	t.Run("restart", func(t *testing.T) {
+		spoil(t, f, "discover-restart")
+		if _, err := readPage(t, h); !errors.Is(err, nvme.StatusDiscoverRestart) {
+			t.Errorf("gave %v", err)
+		}
+	})
+	t.Run("lying numrec", func(t *testing.T) {
+		spoil(t, f, "numrec=5000")
+		if log, err := readPage(t, h); err == nil && log.Complete() {
+			t.Errorf("a page of %d entries that says 5000 is complete", len(good.Entries))
+		}
+	})
+	t.Run("huge numrec", func(t *testing.T) {
+		spoil(t, f, "numrec=0xffffffffffffffff")
+		if _, err := readPage(t, h); err == nil {
+			t.Error("gave no error")
+		}
+	})
+	t.Run("garbage", func(t *testing.T) {
+		spoil(t, f, "garbage")
+		if log, err := readPage(t, h); err == nil && log.Complete() {
+			t.Errorf("random bytes are %d good entries", len(log.Entries))
+		}
+	})
+	t.Run("stuck", func(t *testing.T) {
+		spoil(t, f, "stuck-genctr")
+		before, err := readPage(t, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.AddToZone("za", "s2"); err != nil {
+			t.Fatal(err)
+		}
+		after, err := readPage(t, h)
+		if err != nil || before.GenCtr != after.GenCtr || len(before.Entries) == len(after.Entries) {
+			t.Errorf("generation %d, %d entries; then %d, %d entries; %v",
+				before.GenCtr, len(before.Entries), after.GenCtr, len(after.Entries), err)
+		}
+	})
+	if _, err := readPage(t, h); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestEventFaults(t *testing.T) {
+	f := start(t, sample)
+	h := connect(t, f, "p1", alice, "")
+	if err := h.EnableEvents(t.Context(), nvme.OAESDiscovery); err != nil {
+		t.Fatal(err)
+	}
+	waitRequests(t, f)
+	short := func() (nvme.AsyncEvent, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		return h.WaitEvent(ctx)
+	}
+	t.Run("storm", func(t *testing.T) {
+		spoil(t, f, "aen-storm=1ms")
+		for range 10 {
+			if _, err := h.WaitEvent(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	for {
+		if _, err := short(); err != nil {
+			break
+		}
+	}
+	t.Run("none", func(t *testing.T) {
+		spoil(t, f, "no-aen")
+		if err := f.AddToZone("za", "s2"); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := short(); !errors.Is(err, nvmetcp.ErrTimeout) {
+			t.Errorf("event %v, %v", e, err)
+		}
+	})
+	if err := f.AddToZone("za", "s3"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.WaitEvent(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A fault is limited to whom and to how often it says.
+func TestFaultLimits(t *testing.T) {
+	f := start(t, sample)
+	busy := nvme.StatusControllerBusy
+	err := f.AddFault(FaultConfig{Name: "busy", Host: "alice", Port: "p1", Step: nvmetcp.StepConnect, Skip: 1, Times: 2, Action: "status=0x181"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(port, host string) error {
+		h, err := dialHost(t.Context(), f, port, host, "")
+		if err == nil {
+			h.Close()
+		}
+		return err
+	}
+	for i, want := range []error{nil, busy, busy, nil, nil} {
+		if err := try("p1", bob); err != nil {
+			t.Errorf("another host: %v", err)
+		}
+		if err := try("p2", alice); err != nil {
+			t.Errorf("another port: %v", err)
+		}
+		if err := try("p1", alice); !errors.Is(err, want) {
+			t.Errorf("attempt %d gave %v, want %v", i, err, want)
+		}
+	}
+	if err := f.AddFault(FaultConfig{Name: "drop", Subsystem: "s1", Action: "drop-after=20ms"}); err != nil {
+		t.Fatal(err)
+	}
+	dc := connect(t, f, "p1", alice, "")
+	h := connect(t, f, "p1", alice, "nqn.2024-01.org.example:s1")
+	select {
+	case <-h.Done():
+	case <-time.After(2 * time.Second):
+		t.Error("connection is not dropped")
+	}
+	if dc.Err() != nil {
+		t.Errorf("connection to something else is dropped: %v", dc.Err())
+	}
+}
