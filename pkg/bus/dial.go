@@ -75,7 +75,9 @@ func dial(ctx context.Context, opts Options, more ...dbus.ConnOption) (*link, er
 // handshake makes a connection of socket, which it closes when that fails. user is the
 // numeric user ID that the bus is told and verifies.
 func handshake(ctx context.Context, opts Options, socket *net.UnixConn, user string, more ...dbus.ConnOption) (*link, error) {
-	conn, err := dbus.NewConn(&deadlineConn{UnixConn: socket, timeout: opts.writeTimeout()}, more...)
+	conn, err := dbus.NewConn(&deadlineConn{
+		UnixConn: socket, frames: frames{from: socket}, timeout: opts.writeTimeout(),
+	}, more...)
 	if err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("cannot set up the bus connection: %w", err)
@@ -147,17 +149,28 @@ func socketName(address string) (string, error) {
 }
 
 // deadlineConn bounds each write. Without that a bus daemon that stopped reading
-// blocks every sender for ever, and Close with them.
+// blocks every sender for ever, and Close with them. It also bounds what is read.
 type deadlineConn struct {
 	*net.UnixConn
+	frames  frames
 	timeout time.Duration
 }
+
+// Read gives what comes in, without messages that are too large.
+func (c *deadlineConn) Read(p []byte) (int, error) { return c.frames.Read(p) }
+
+// authDone is the last line of the authentication (D-Bus specification,
+// "Authentication Protocol").
+const authDone = "BEGIN\r\n"
 
 // Write closes the connection when p could not be written whole: what follows half a
 // message makes no sense.
 func (c *deadlineConn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
+	}
+	if !c.frames.begun && string(p) == authDone {
+		c.frames.begin()
 	}
 	n, err := c.UnixConn.Write(p)
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 // system.conf of dbus), and with it every caller's reply.
 const MaxReply = 16 << 20
 
-// maxCalls bounds how many calls are answered at a time; more wait. Each reply may take
-// some MaxReply of memory, and any local user may call.
-const maxCalls = 8
+// maxCalls bounds how many calls are answered at a time, until their replies are sent;
+// more wait. Each may take a few times MaxReply of memory, and any local user may call.
+const maxCalls = 4
 
 // Names of errors (D-Bus specification, "Standard Interfaces" and dbus-protocol.h).
 const (
@@ -45,9 +45,11 @@ func busError(name, format string, args ...any) *dbus.Error {
 // call is one method call: who asks and with what. Its body has the signature that the
 // method declares.
 type call struct {
-	conn   *dbus.Conn
-	sender string
-	body   []any
+	conn    *dbus.Conn
+	sender  string
+	serial  uint32
+	noReply bool
+	body    []any
 }
 
 func (c *call) str(i int) string { return c.body[i].(string) }
@@ -168,15 +170,19 @@ func (b *bound) DecodeArguments(conn *dbus.Conn, sender string, msg *dbus.Messag
 	if got := sig.String(); got != b.in {
 		return nil, busError(errInvalidArgs, "%s takes arguments of signature %q, not %q", b.name, b.in, got)
 	}
-	return []any{&call{conn, sender, body}}, nil
+	c := &call{conn, sender, msg.Serial(), msg.Flags&dbus.FlagNoReplyExpected != 0, body}
+	// The reply is sent in Call: the library would send it only after the slot is free.
+	msg.Flags |= dbus.FlagNoReplyExpected
+	return []any{c}, nil
 }
 
-// Call runs the method. It never panics: that would end the daemon.
-func (b *bound) Call(args ...any) (reply []any, err error) {
+// Call runs the method and sends its reply; what it returns is only an error. It never
+// panics: that would end the daemon.
+func (b *bound) Call(args ...any) (_ []any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.tree.log.Error("a D-Bus call failed by a defect of the program", "method", b.name, "panic", p, "stack", string(debug.Stack()))
-			reply, err = nil, busError(errFailed, "%s failed by a defect of the program; its log has more", b.name)
+			err = busError(errFailed, "%s failed by a defect of the program; its log has more", b.name)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), b.tree.timeout)
@@ -187,9 +193,11 @@ func (b *bound) Call(args ...any) (reply []any, err error) {
 	case <-ctx.Done():
 		return nil, busError(errLimitsExceeded, "%d calls were being answered for %v: try again later", maxCalls, b.tree.timeout)
 	}
-	reply, err = b.run(ctx, args[0].(*call))
+	c := args[0].(*call)
+	reply, err := b.run(ctx, c)
 	if err == nil {
-		return reply, nil
+		c.reply(reply)
+		return nil, nil
 	}
 	var known *dbus.Error
 	switch {

@@ -8,20 +8,32 @@ import (
 
 // dictionaries is an array of ordered dictionaries, aa{ss} on the bus. A dictionary
 // entry is marshalled as a struct of its key and value is (D-Bus specification,
-// "Marshalling"), so the library may take it for aa(ss); widen corrects the signature
-// of the message before it leaves. Go maps would lose the order.
+// "Marshalling"), so the library may take it for aa(ss) as long as the message says
+// what it is. Go maps would lose the order.
 type dictionaries [][]Field
 
 var dictionariesSignature = dbus.ParseSignatureMust("aa{ss}")
 
-// widen is the [dbus.Interceptor] that belongs to [dictionaries].
-func widen(msg *dbus.Message) {
-	if msg.Type != dbus.TypeMethodReply {
+// reply answers c. Should that fail, the caller gets an error or the connection ends.
+func (c *call) reply(body []any) {
+	if c.noReply {
 		return
 	}
-	if sig, _ := msg.Headers[dbus.FieldSignature].Value().(dbus.Signature); sig.String() == "aa(ss)" {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dictionariesSignature)
+	signature := dbus.SignatureOf(body...)
+	if len(body) == 1 {
+		if _, ok := body[0].(dictionaries); ok {
+			signature = dictionariesSignature
+		}
 	}
+	c.conn.Send(&dbus.Message{
+		Type: dbus.TypeMethodReply,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(c.sender),
+			dbus.FieldReplySerial: dbus.MakeVariant(c.serial),
+			dbus.FieldSignature:   dbus.MakeVariant(signature),
+		},
+		Body: body,
+	}, nil)
 }
 
 // stringOverhead is what a string costs on the bus besides its bytes: length, NUL and

@@ -78,7 +78,7 @@ func (s *server) Run(ctx context.Context) error {
 // serve is one life of the connection. served says whether it ever had the name.
 func (s *server) serve(ctx context.Context) (served bool, err error) {
 	conn, err := dial(ctx, s.opts,
-		dbus.WithHandler(s.tree), dbus.WithOutgoingInterceptor(widen), dbus.WithSignalHandler(deaf{}))
+		dbus.WithHandler(s.tree), dbus.WithSignalHandler(deaf{}))
 	if err != nil {
 		return false, err
 	}
