@@ -36,7 +36,8 @@ func (c *Connector) applyConfig() {
 			}
 			named[t] = true
 			i := c.get(t, c.hostOf(line, t))
-			i.line, i.params = line, &line.Params
+			params := line.Params.Over(c.identity.Params())
+			i.line, i.params = line, &params
 		}
 	}
 	if c.cfg.Incomplete {
@@ -54,7 +55,7 @@ func (c *Connector) applyConfig() {
 			c.drop(i, false)
 			continue
 		}
-		i.params = c.discovered(i.listed[0].by, t)
+		i.params = c.discovered(i.listed[0])
 		c.touch(i)
 	}
 }
@@ -80,15 +81,40 @@ func (c *Connector) hostOf(line *config.Controller, t tid.TID) tid.Host {
 	return h
 }
 
-// discovered gives the parameters of an I/O controller that was found through p.
-func (c *Connector) discovered(p *dlp, t tid.TID) *tid.Params {
+// scopeParams are the parameters of discovered controllers: as they are configured, and with TLS for
+// those whose entry demands it. They are shared by all controllers of a scope and never changed.
+type scopeParams struct{ plain, tls *tid.Params }
+
+func newScopeParams(p tid.Params) scopeParams {
+	tls := p
+	tls.TLS = tid.On
+	return scopeParams{&p, &tls}
+}
+
+func (s scopeParams) of(e nvme.DiscoveryEntry) *tid.Params {
+	if e.Transport == nvme.TransportTypeTCP && e.TSAS.SecType == nvme.SecTLS13 && e.TReq.Secure() == nvme.TReqRequired {
+		return s.tls
+	}
+	return s.plain
+}
+
+// discovered gives the parameters of an I/O controller by its entry: those of the file that
+// configures the discovery controller that lists it, else the daemon's own.
+func (c *Connector) discovered(l listing) *tid.Params {
 	for n := range c.cfg.DiscoveryControllers {
 		dc := &c.cfg.DiscoveryControllers[n]
-		if dt, err := dc.TID(dc.Traddr, c.identity.Host); err == nil && dt.Overlaps(tid.Discovery, p.dc) {
-			return &dc.Scope.IO
+		t, err := dc.TID(dc.Traddr, c.identity.Host)
+		if err != nil || !t.Overlaps(tid.Discovery, l.by.dc) {
+			continue
 		}
+		s, ok := c.scopes[dc.Scope]
+		if !ok {
+			s = newScopeParams(dc.Scope.IO.Over(c.identity.Params()))
+			c.scopes[dc.Scope] = s
+		}
+		return s.of(l.entry)
 	}
-	return &c.cfg.Defaults
+	return c.defaults.of(l.entry)
 }
 
 // Host names are looked up again this often, sooner after a failure.

@@ -68,6 +68,8 @@ type Connector struct {
 	configured bool // a good configuration has been read
 	excludes   *exclusion.List
 	identity   config.Identity
+	defaults   scopeParams // for discovered controllers that no file has its own for
+	scopes     map[*config.Scope]scopeParams
 	names      map[string][]string // addresses of host names, by the last lookup that succeeded
 
 	pages    map[string]*dlp // by key
@@ -94,7 +96,7 @@ func New(o Options) *Connector {
 	if o.Firmwares == nil {
 		o.Firmwares = func(tid.Kind, tid.TID) bool { return false }
 	}
-	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), excludes: exclusion.NewList(),
+	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), defaults: newScopeParams(tid.Params{}), excludes: exclusion.NewList(),
 		names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},
 		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, paths: map[string]int{},
 		touched: map[*ioc]struct{}{}, loose: map[*stray]struct{}{}}
@@ -146,6 +148,7 @@ func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
 	}
 	c.loop.Post(func() {
 		c.cfg, c.identity, c.excludes, c.configured = cfg, id, excludes, true
+		c.defaults, c.scopes = newScopeParams(cfg.Defaults.Over(id.Params())), map[*config.Scope]scopeParams{}
 		c.lookUpNames()
 		c.applyConfig()
 		c.relist()

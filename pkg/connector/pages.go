@@ -244,7 +244,7 @@ func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) tid.TID {
 		i.listed = append(i.listed, listing{p, e})
 	}
 	if i.line == nil {
-		i.params = c.discovered(p, t)
+		i.params = c.discovered(i.listed[0])
 	}
 	return t
 }

@@ -75,6 +75,7 @@ type Finder struct {
 	cfg      *config.Staf
 	excludes *exclusion.List
 	identity config.Identity
+	defaults *tid.Params // for controllers that no line describes
 
 	sources sources
 	dcs     map[string]*dc // by key
@@ -95,7 +96,7 @@ func New(o Options) *Finder {
 		o.Log = slog.Default()
 	}
 	return &Finder{opts: o, log: o.Log, loop: loop.New(), out: silent{},
-		cfg: config.DefaultStaf(), excludes: exclusion.NewList(), sources: newSources(),
+		cfg: config.DefaultStaf(), excludes: exclusion.NewList(), defaults: new(tid.Params), sources: newSources(),
 		dcs: map[string]*dc{}, places: map[place][]*dc{}, devices: map[string]*kernel.Controller{},
 		bound: map[string]*dc{}, touched: map[*dc]struct{}{}}
 }
@@ -143,6 +144,8 @@ func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
 	}
 	f.loop.Post(func() {
 		f.cfg, f.identity, f.excludes = cfg, id, excludes
+		defaults := cfg.Defaults.Over(id.Params())
+		f.defaults = &defaults
 		f.sources.configured = true
 		f.lookUpNames()
 		f.resolveSources = true

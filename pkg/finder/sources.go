@@ -64,7 +64,7 @@ func (f *Finder) candidates() []Candidate {
 					c.TID.HostNQN = c.Host.NQN
 				}
 				if c.Params == nil {
-					c.Params = &f.cfg.Defaults
+					c.Params = f.defaults
 				}
 				if f.cfg.IgnoreIface {
 					c.TID.HostIface = ""
@@ -121,6 +121,7 @@ func (f *Finder) fromConfig(c config.Controller) []Candidate {
 	if f.cfg.IgnoreIface {
 		c.HostIface = ""
 	}
+	params := c.Params.Over(f.identity.Params())
 	var out []Candidate
 	for _, a := range addresses {
 		t, err := c.TID(a, f.identity.Host)
@@ -128,7 +129,7 @@ func (f *Finder) fromConfig(c config.Controller) []Candidate {
 			f.log.Warn("controller cannot be used", "where", c.Where, "error", err)
 			continue
 		}
-		out = append(out, Candidate{TID: t, Host: f.hostOf(c, t), Params: &c.Params, Given: c.Given, Persistent: c.Persistent,
+		out = append(out, Candidate{TID: t, Host: f.hostOf(c, t), Params: &params, Given: c.Given, Persistent: c.Persistent,
 			Source: Source{Configured, c.Where}})
 	}
 	return out
