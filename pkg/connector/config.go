@@ -60,6 +60,36 @@ func (c *Connector) applyConfig() {
 	}
 }
 
+// applyBoot has the firmware's boot connections made again when they are lost, where the configuration
+// asks for it. They keep their owner and the host identity of the boot table.
+func (c *Connector) applyBoot() {
+	want := map[tid.TID]bool{}
+	if c.cfg.NBFTReconnect {
+		for _, b := range c.opts.Boot() {
+			t, err := tid.New(tid.IO, b.TID)
+			if err != nil || b.Host.NQN == "" {
+				c.log.Warn("boot connection cannot be made again if it is lost", "ioc", b.TID, "error", err)
+				continue
+			}
+			want[t] = true
+			i := c.get(t, b.Host)
+			i.boot = true
+			if i.params == nil {
+				i.params = c.defaults.plain
+			}
+		}
+	}
+	for t, i := range c.iocs {
+		if i.boot && !want[t] {
+			i.boot = false
+			c.touch(i)
+			if !i.named() {
+				c.drop(i, false)
+			}
+		}
+	}
+}
+
 // stillUnresolved says whether a host name is named by the configuration and has no
 // address at the moment: what it led to stays.
 func (c *Connector) stillUnresolved(name string) bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/stas-go/stas/pkg/exclusion"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/loop"
+	"github.com/stas-go/stas/pkg/nbft"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/schedule"
@@ -44,6 +45,7 @@ type Options struct {
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list
 	Protected  func(*kernel.Controller) bool                // is a connection a boot connection of the firmware? nil: none is
 	Firmwares  func(tid.Kind, tid.TID) bool                 // would it be one? nil: none would
+	Boot       func() []nbft.Connection                     // the boot connections of the firmware; nil: none
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Log        *slog.Logger
 }
@@ -92,6 +94,9 @@ func New(o Options) *Connector {
 	}
 	if o.Protected == nil {
 		o.Protected = func(*kernel.Controller) bool { return false }
+	}
+	if o.Boot == nil {
+		o.Boot = func() []nbft.Connection { return nil }
 	}
 	if o.Firmwares == nil {
 		o.Firmwares = func(tid.Kind, tid.TID) bool { return false }
@@ -151,6 +156,7 @@ func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
 		c.defaults, c.scopes = newScopeParams(cfg.Defaults.Over(id.Params())), map[*config.Scope]scopeParams{}
 		c.lookUpNames()
 		c.applyConfig()
+		c.applyBoot()
 		c.relist()
 		c.touchAll()
 		c.sched.Kick(nil)

@@ -6,6 +6,7 @@ import (
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/schedule"
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -22,6 +23,7 @@ type ioc struct {
 	ours    bool               // registered as ours, as last read
 	foreign string             // who owns the connection, if not we
 	live    bool               // counted in Connector.paths
+	boot    bool               // a boot connection that the configuration has us make again when it is lost
 	told    bool               // reported as a boot connection
 	gaveUp  bool               // after the attempts that NCC allows
 }
@@ -34,11 +36,11 @@ type listing struct {
 
 // wanted says whether i is to be connected: its own line, or a page in force, says so.
 func (i *ioc) wanted() bool {
-	return i.line != nil || slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.adds() })
+	return i.line != nil || i.boot || slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.adds() })
 }
 
 // named says whether anything mentions i, if only a page that neither adds nor removes.
-func (i *ioc) named() bool { return i.line != nil || len(i.listed) > 0 }
+func (i *ioc) named() bool { return i.line != nil || i.boot || len(i.listed) > 0 }
 
 // ncc says whether every discovery controller that lists i says that it has lost
 // contact to the central one, and so cannot vouch for i being reachable.
@@ -62,7 +64,11 @@ func (i *ioc) target() schedule.Target {
 	if i.line == nil && len(i.listed) > 0 {
 		attributes = i.listed[0].by.attributes
 	}
-	return schedule.Target{TID: i.id, Kind: tid.IO, Host: i.host, Params: i.params, Configured: i.line != nil, Attributes: attributes}
+	t := schedule.Target{TID: i.id, Kind: tid.IO, Host: i.host, Params: i.params, Configured: i.line != nil, Attributes: attributes}
+	if i.boot {
+		t.Owner = registry.NBFT
+	}
+	return t
 }
 
 var configAttributes = map[string]string{sourceAttr: configSource}

@@ -33,6 +33,10 @@ func (c *Connector) tend(i *ioc) {
 		c.sched.Drop(i.id)
 	case i.device == nil && c.exhausted(i):
 		c.sched.Drop(i.id)
+	case i.boot && i.device != nil:
+		c.sched.Connected(i.target())
+	case i.boot:
+		c.sched.Want(i.target())
 	case c.opts.Firmwares(tid.IO, i.id):
 		c.sched.Drop(i.id)
 		c.tellFirmwares(i)

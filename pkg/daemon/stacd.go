@@ -7,6 +7,7 @@ import (
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/connector"
+	"github.com/stas-go/stas/pkg/nbft"
 )
 
 // Stacd runs stacd and gives its exit status.
@@ -20,7 +21,7 @@ func buildStacd(d *daemon) service {
 	c := connector.New(connector.Options{
 		Connector: d.worker, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
 		Read: d.sysfs.Controller, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
-		Firmwares: d.boot.names, Resolve: resolve, Log: d.log,
+		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Log: d.log,
 	})
 	source := config.StacSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current

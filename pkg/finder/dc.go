@@ -3,10 +3,12 @@ package finder
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/schedule"
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -76,11 +78,21 @@ func keyOf(t tid.TID) string {
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
+// firmwares says whether the boot table names d. Its connection belongs to the firmware's,
+// whoever makes it, and is never ended by us.
+func (d *dc) firmwares() bool {
+	return slices.ContainsFunc(d.want.Sources, func(s Source) bool { return s.Origin == Firmware })
+}
+
 func (d *dc) live() bool { return d.device != nil && d.device.State == kernel.StateLive }
 
 func (d *dc) target() schedule.Target {
-	return schedule.Target{TID: d.want.TID, Kind: tid.Discovery, Host: d.want.Host, Params: d.want.Params,
+	t := schedule.Target{TID: d.want.TID, Kind: tid.Discovery, Host: d.want.Host, Params: d.want.Params,
 		Configured: d.want.Origin == Configured}
+	if d.firmwares() {
+		t.Owner = registry.NBFT
+	}
+	return t
 }
 
 // connectionChanged starts the session over: nothing that was said over the last

@@ -130,6 +130,10 @@ func (f *Finder) own(d *dc) bool {
 		}
 		owner = f.opts.Ownership.Owner(d.device.Name)
 	}
+	if owner.Name() == registry.NBFT && d.firmwares() {
+		d.foreign = ""
+		return true
+	}
 	if owner.Protected() {
 		if name := owner.String(); d.foreign != name {
 			d.foreign = name

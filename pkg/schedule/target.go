@@ -14,6 +14,7 @@ type Target struct {
 	Kind       tid.Kind
 	Host       tid.Host
 	Params     *tid.Params       // shared, never changed
+	Owner      string            // registry owner, "" for the daemon's own
 	Configured bool              // named by the administrator, not only discovered
 	Attributes map[string]string // private registry attributes; shared, never changed
 }
@@ -97,7 +98,7 @@ func before(a, b *item, firstA, firstB bool) bool {
 }
 
 func (t Target) request() kernel.ConnectRequest {
-	r := kernel.ConnectRequest{TID: t.TID, Kind: t.Kind, Host: t.Host, Attributes: t.Attributes}
+	r := kernel.ConnectRequest{TID: t.TID, Kind: t.Kind, Host: t.Host, Owner: t.Owner, Attributes: t.Attributes}
 	if t.Params != nil {
 		r.Params = *t.Params
 	}
