@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/stas-go/stas/pkg/exclusion"
 	"github.com/stas-go/stas/pkg/tid"
@@ -41,7 +42,7 @@ func (c *Common) controllerSettings(kind tid.Kind, scope *Scope) []setting {
 		{section: controllersSection, key: "controller", add: func(e entry, r *report) { c.controller(kind, scope, e, r) }},
 		{section: controllersSection, key: "exclude", add: exclude},
 		{section: controllersSection, key: "blacklist", deprecated: "write exclude=", add: func(e entry, r *report) {
-			r.add(e, Warning, "", "deprecated; write exclude=")
+			r.add(e, DeprecatedKey, "", "deprecated; write exclude=").Remedy = fmt.Sprintf("sed -i '%ds/blacklist/exclude/I' %s", e.line, quote(e.file))
 			exclude(e, r)
 		}},
 	}
@@ -49,12 +50,12 @@ func (c *Common) controllerSettings(kind tid.Kind, scope *Scope) []setting {
 
 func (c *Common) controller(kind tid.Kind, scope *Scope, e entry, r *report) {
 	if e.fault != "" {
-		r.add(e, Error, "", "%s; the line is ignored", e.fault)
+		r.add(e, LostController, "", "%s; the line is ignored", e.fault)
 		r.incomplete = true
 		return
 	}
 	if e.value == "" {
-		r.add(e, Warning, "", "names no controller; the line is ignored")
+		r.add(e, EmptyLine, "", "names no controller; the line is ignored")
 		return
 	}
 	ctrl, ok := parseController(kind, e, r)
@@ -71,20 +72,21 @@ func (c *Common) controller(kind tid.Kind, scope *Scope, e entry, r *report) {
 
 func (c *Common) exclude(e entry, r *report) {
 	if e.fault != "" {
-		r.add(e, Error, "", "%s; the line excludes nothing", e.fault)
+		r.add(e, BadExclude, "", "%s; the line excludes nothing", e.fault)
 		return
 	}
 	x, err := exclusion.ParseOwn(e.value)
 	switch {
 	case errors.Is(err, exclusion.ErrEmpty):
-		r.add(e, Warning, "", "names nothing; the line excludes nothing")
+		r.add(e, EmptyLine, "", "names nothing; the line excludes nothing")
 		return
 	case err != nil:
-		r.add(e, Error, "", "%s; the line excludes nothing", mask(err.Error()))
+		r.add(e, BadExclude, "", "%s; the line excludes nothing", mask(err.Error()))
 		return
 	}
 	if x.LooksCommented() {
-		r.add(e, Warning, shown(e.value), "a comment cannot follow a value; \"#\" and what follows are part of the value")
+		r.add(e, TrailingComment, shown(e.value), "a comment cannot follow a value; \"#\" and what follows are part of the value").Remedy =
+			fmt.Sprintf("sed -i '%ds/[ \\t]#.*//' %s", e.line, quote(e.file))
 	}
 	c.Excludes = append(c.Excludes, Exclude{Text: e.value, Where: e.where()})
 }

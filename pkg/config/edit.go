@@ -27,6 +27,9 @@ func SetKey(path, section, key, value string) error {
 
 // ClearKey takes every line with key out of [section] of the 2.x file at path.
 func ClearKey(path, section, key string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	return editFile(path, func(text []byte, entries []entry) []byte {
 		lines := bytes.SplitAfter(text, []byte("\n"))
 		for _, e := range entries {
@@ -142,4 +145,24 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return func() { _ = d.Close() }, nil
+}
+
+// KeyOf gives the value that counts for key in [section] of the 2.x file at path, without
+// its drop-ins; empty where there is none.
+func KeyOf(path, section, key string) (string, error) {
+	text, err := readText(path, maxFile)
+	if err != nil {
+		return "", err
+	}
+	entries, err := parseINI(path, text)
+	if err != nil {
+		return "", err
+	}
+	value := ""
+	for _, e := range entries {
+		if e.section == section && e.key == key && e.fault == "" {
+			value = e.value
+		}
+	}
+	return value, nil
 }

@@ -45,6 +45,7 @@ type path struct {
 	at                                                entry
 	transport, traddr, trsvcid, hostTraddr, hostIface string
 	own                                               layer
+	fields                                            map[string]int // position of each key, from 1
 }
 
 // Sections of the 3.x grammar.
@@ -97,6 +98,8 @@ type fabricsParser struct {
 	r       *report
 	errs    []error
 	seen    map[string]bool
+	header  entry // of the unknown section that the parser is in
+	report  int   // where that was reported
 }
 
 // parseFabrics reads one file. All errors in it are told.
@@ -148,7 +151,7 @@ func (p *fabricsParser) enter(name string, e entry) {
 	switch name {
 	case sectDCDefaults, sectIODefaults:
 		if repeated {
-			p.r.add(e, Warning, "", "the section is there twice; both count")
+			p.r.add(e, RepeatedSection, "", "the section is there twice; both count")
 		}
 	case sectHost:
 		if repeated {
@@ -163,7 +166,8 @@ func (p *fabricsParser) enter(name string, e entry) {
 		p.file.endpoints = append(p.file.endpoints, p.last)
 	default:
 		p.known = false
-		p.r.add(e, Error, "", "unknown section; everything in it is ignored")
+		p.r.add(e, UnknownSection, "", "unknown section; everything in it is ignored")
+		p.header, p.report = e, len(p.r.problems)-1
 	}
 }
 
@@ -177,6 +181,7 @@ func (p *fabricsParser) take(e entry) {
 		p.fail(e, "there is a key before the first section header")
 		return
 	case !p.known:
+		p.r.problems[p.report].Remedy = commentOut(p.header.file, p.header.line, e.line)
 		p.r.incomplete = p.r.incomplete || e.key == "controller"
 		return
 	}
@@ -223,7 +228,7 @@ func unknownFabricsKey(e entry, r *report) {
 		e.key = ""
 	}
 	e.key = mask(e.key)
-	r.add(e, Error, "", "unknown key; the line is ignored")
+	r.add(e, UnknownKey, "", "unknown key; the line is ignored")
 }
 
 func (p *fabricsParser) layer() layer {

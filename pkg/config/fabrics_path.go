@@ -10,9 +10,9 @@ import (
 // controller reads a controller line of the 3.x grammar: addresses, and parameters that are
 // meant for this path only.
 func (p *fabricsParser) controller(e entry) {
-	c := path{at: e, own: layer{}}
+	c := path{at: e, own: layer{}, fields: make(map[string]int)}
 	c.at.value = ""
-	for token := range strings.SplitSeq(e.value, ";") {
+	for i, token := range strings.Split(e.value, ";") {
 		if token = trimC(token); token == "" {
 			continue
 		}
@@ -22,6 +22,7 @@ func (p *fabricsParser) controller(e entry) {
 			p.fail(e, "the controller line has a field without key or \"=\"")
 			return
 		}
+		c.fields[key] = i + 1
 		if err := c.field(p.last.kind, entry{file: e.file, line: e.line, section: e.section, key: key, value: value}); err != nil {
 			p.fail(e, "%v", err)
 			return

@@ -95,7 +95,7 @@ func (f *fabricsFile) identity(s *Scope, r *report) bool {
 	nqn, id := f.hostNQN.value, f.hostID.value
 	if name := f.hostSymName.value; name != "" {
 		if err := nvme.CheckSymbolicName(name); err != nil {
-			r.add(f.hostSymName, Error, shown(name), "%v; using none", err)
+			r.add(f.hostSymName, BadValue, shown(name), "%v; using none", err)
 		} else {
 			s.SymName = name
 		}
@@ -104,12 +104,12 @@ func (f *fabricsFile) identity(s *Scope, r *report) bool {
 	case nqn == "" && id == "":
 		return true
 	case nqn == "":
-		r.add(f.hostID, Error, "", "hostid without hostnqn is no identity; the controllers of this file are not connected")
+		r.add(f.hostID, LostController, "", "hostid without hostnqn is no identity; the controllers of this file are not connected")
 		return false
 	case id == "":
 		uuid, ok := nvme.HostIDFromNQN(nqn)
 		if !ok {
-			r.add(f.hostNQN, Error, "", "hostnqn without hostid, and it is not made of a UUID; the controllers of this file are not connected")
+			r.add(f.hostNQN, LostController, "", "hostnqn without hostid, and it is not made of a UUID; the controllers of this file are not connected")
 			return false
 		}
 		id = uuid.String()
@@ -146,7 +146,7 @@ func (f *fabricsFile) params(dst *tid.Params, base tid.Params, layers []layer, r
 					if p.secret == nil {
 						value = shown(e.value)
 					}
-					r.add(e, Error, value, "%v; allowed %s; controllers that this counts for are not connected", err, p.allowed())
+					r.add(e, LostController, value, "%v; allowed %s; controllers that this counts for are not connected", err, p.allowed())
 					ok = false
 				} else if p.secret != nil && e.value != "" {
 					warnReadable(e.file, r)
@@ -198,8 +198,10 @@ func (f *fabricsFile) connection(ep *endpoint, p path, scope *Scope, base tid.Pa
 	if c.Kind == tid.Discovery {
 		c.Persistent = persistence(layers...)
 	}
-	if err := c.normalise(func(text string) { r.add(p.at, Warning, "", "%s", text) }); err != nil {
-		r.add(p.at, Error, "", "%v; the line is ignored", err)
+	if err := c.normalise(func(key, text string) {
+		r.add(p.at, OddField, "", "%s", text).Remedy = dropField(p.at, p.fields[key])
+	}); err != nil {
+		r.add(p.at, LostController, "", "%v; the line is ignored", err)
 		ok = false
 	}
 	return c, ok

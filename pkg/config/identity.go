@@ -150,7 +150,7 @@ func (s *sysFile) warnPair(nqn string, r *report) {
 	path := filepath.Join(s.dir, "hostnqn")
 	other, err := firstWord(path)
 	if err == nil && other != nqn && nvme.CheckNQN(other) == nil {
-		r.add(e, Warning, shown(e.value), "%s belongs to the NQN in %s; kernels from 6.5 refuse to connect with one host ID for two NQNs; give this NQN an id of its own",
+		r.add(e, SharedHostID, shown(e.value), "%s belongs to the NQN in %s; kernels from 6.5 refuse to connect with one host ID for two NQNs; give this NQN an id of its own",
 			idFile, path)
 	}
 }
@@ -167,7 +167,7 @@ func (s *sysFile) symName(r *report) string {
 			return ""
 		}
 	} else if err := nvme.CheckSymbolicName(name); err != nil {
-		r.add(e, Error, shown(name), "%v; using none", err)
+		r.add(e, BadValue, shown(name), "%v; using none", err)
 		return ""
 	}
 	return name
@@ -186,7 +186,7 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 			if !secret {
 				value = shown(e.value)
 			}
-			r.add(e, Error, value, "%v; it is not used", err)
+			r.add(e, BadIdentity, value, "%v; it is not used", err)
 			return "", err
 		}
 		if secret {
@@ -212,7 +212,7 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 		}
 	}
 	if given || !errors.Is(err, fs.ErrNotExist) {
-		r.add(e, Error, shown(e.value), "%v; it is not used", err)
+		r.add(e, BadIdentity, shown(e.value), "%v; it is not used", err)
 	}
 	return "", err
 }
@@ -251,7 +251,7 @@ func warnReadable(path string, r *report) {
 			return
 		}
 	}
-	r.problems = append(r.problems, Problem{File: path, Message: fmt.Sprintf(
+	r.problems = append(r.problems, Problem{ID: ReadableSecret, File: path, Remedy: "chmod 0600 " + quote(path), Message: fmt.Sprintf(
 		"the file has a secret and its mode %04o lets others than its owner read it; run: chmod 0600 %s", info.Mode().Perm(), path)})
 }
 
@@ -262,9 +262,10 @@ func fileProblem(err error) Problem {
 		if f.Err != nil {
 			text += ": " + f.Err.Error()
 		}
-		return Problem{File: f.File, Line: f.Line, Message: text + "; the file is not used", Severity: Error}
+		return Problem{File: f.File, Line: f.Line, Message: text + "; the file is not used", Severity: Error,
+			ID: UnusableFile, Remedy: fmt.Sprintf("mv %s %s", quote(f.File), quote(f.File+".rejected"))}
 	}
-	return Problem{Message: err.Error(), Severity: Error}
+	return Problem{ID: UnusableFile, Message: err.Error(), Severity: Error}
 }
 
 func unjoin(err error) []error {

@@ -14,7 +14,7 @@ type IdentitySource struct {
 func (s *IdentitySource) Load() (Identity, []Problem) {
 	i, problems := LoadIdentity(s.SysConf, s.Dir)
 	if i.Missing != "" && s.last.Host.NQN != "" {
-		problems = append(problems, Problem{File: s.SysConf, Severity: Error,
+		problems = append(problems, Problem{ID: BadIdentity, File: s.SysConf, Severity: Error,
 			Message: fmt.Sprintf("%s; the identity that was read before stays in force", i.Missing)})
 		return s.last, problems
 	}

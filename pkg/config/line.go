@@ -16,7 +16,7 @@ import (
 func parseController(kind tid.Kind, e entry, r *report) (c Controller, ok bool) {
 	c = Controller{Kind: kind, Where: e.where(), at: e}
 	c.at.value = "" // it may have secrets
-	f := lineFields{seen: make(map[string]bool)}
+	f := lineFields{seen: make(map[string]int)}
 	ok = true
 	for i, token := range strings.Split(e.value, ";") {
 		if token = strings.TrimSpace(token); token == "" {
@@ -25,20 +25,20 @@ func parseController(kind tid.Kind, e entry, r *report) (c Controller, ok bool) 
 		key, value, equals := strings.Cut(token, "=")
 		key, value = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value)
 		if !equals {
-			r.add(e, Error, "", "field %d has no \"=\"; the field is ignored", i+1)
+			r.add(e, BadField, "", "field %d has no \"=\"; the field is ignored", i+1).Remedy = dropField(e, i+1)
 			continue
 		}
-		if f.seen[key] {
-			r.add(e, Warning, "", "%s is given twice; the later one counts", shownKey(key))
+		if old := f.seen[key]; old > 0 {
+			r.add(e, OddField, "", "%s is given twice; the later one counts", shownKey(key)).Remedy = dropField(e, old)
 		}
-		f.seen[key] = true
+		f.seen[key] = i + 1
 		ok = f.field(&c, e, key, value, r) && ok
 	}
 	if !ok {
 		return c, false
 	}
 	if err := f.finish(&c, e, r); err != nil {
-		r.add(e, Error, "", "%v; the line is ignored", err)
+		r.add(e, LostController, "", "%v; the line is ignored", err)
 		return c, false
 	}
 	return c, true
@@ -46,7 +46,7 @@ func parseController(kind tid.Kind, e entry, r *report) (c Controller, ok bool) 
 
 // lineFields is a controller= line while it is read.
 type lineFields struct {
-	seen map[string]bool
+	seen map[string]int // position of each key, from 1
 }
 
 // field takes one pair. It is false where the line must not be used.
@@ -62,7 +62,7 @@ func (f *lineFields) field(c *Controller, e entry, key, value string, r *report)
 	if key == "persistent" && c.Kind == tid.Discovery {
 		p, err := parsePersistence(value)
 		if err != nil {
-			r.add(e, Error, "", "persistent=%s: %v; allowed are force, auto, no; using the default", shown(value), err)
+			r.add(e, BadField, "", "persistent=%s: %v; allowed are force, auto, no; using the default", shown(value), err).Remedy = dropField(e, f.seen[key])
 			return true
 		}
 		c.Persistent = p
@@ -70,21 +70,21 @@ func (f *lineFields) field(c *Controller, e entry, key, value string, r *report)
 	}
 	p := paramNamed(key)
 	if p == nil {
-		r.add(e, Error, "", "unknown key %s; the field is ignored", shownKey(key))
+		r.add(e, BadField, "", "unknown key %s; the field is ignored", shownKey(key)).Remedy = dropField(e, f.seen[key])
 		return true
 	}
 	if key == "duplicate-connect" {
-		r.add(e, Warning, "", "duplicate-connect is deprecated; it is passed on")
+		r.add(e, OddField, "", "duplicate-connect is deprecated; it is passed on").Remedy = dropField(e, f.seen[key])
 	}
 	err := p.set(&c.Given, value)
 	if err == nil {
 		return true
 	}
 	if p.secret != nil || p.flag != nil && (key == "tls" || key == "concat") || p.text != nil {
-		r.add(e, Error, "", "%s: %v; allowed %s; the line is ignored", key, err, p.allowed())
+		r.add(e, LostController, "", "%s: %v; allowed %s; the line is ignored", key, err, p.allowed())
 		return false
 	}
-	r.add(e, Error, "", "%s=%s: %v; allowed %s; the field is ignored", key, shown(value), err, p.allowed())
+	r.add(e, BadField, "", "%s=%s: %v; allowed %s; the field is ignored", key, shown(value), err, p.allowed()).Remedy = dropField(e, f.seen[key])
 	return true
 }
 
@@ -117,12 +117,12 @@ func (f *lineFields) finish(c *Controller, e entry, r *report) error {
 	if c.NQN == "" && c.Kind == tid.IO {
 		return fmt.Errorf("nqn is missing; an I/O controller needs one")
 	}
-	return c.normalise(func(text string) { r.add(e, Warning, "", "%s", text) })
+	return c.normalise(func(key, text string) { r.add(e, OddField, "", "%s", text).Remedy = dropField(e, f.seen[key]) })
 }
 
 // normalise gives c's address fields their canonical spelling. What the transport has no use
 // for is dropped and told to warn.
-func (c *Controller) normalise(warn func(string)) error {
+func (c *Controller) normalise(warn func(key, text string)) error {
 	t := tid.TID{Transport: c.Transport, Traddr: c.Traddr, Trsvcid: c.Trsvcid, NQN: c.NQN,
 		HostTraddr: c.HostTraddr, HostIface: c.HostIface, HostNQN: c.HostNQN}
 	if c.Transport.IP() {
@@ -152,7 +152,7 @@ func (c *Controller) normalise(warn func(string)) error {
 		{"trsvcid", t.Trsvcid, n.Trsvcid}, {"host-traddr", t.HostTraddr, n.HostTraddr}, {"host-iface", t.HostIface, n.HostIface},
 	} {
 		if f.was != "" && f.was != "none" && f.is == "" {
-			warn(fmt.Sprintf("%s has no meaning for transport %s; the field is ignored", f.key, n.Transport))
+			warn(f.key, fmt.Sprintf("%s has no meaning for transport %s; the field is ignored", f.key, n.Transport))
 		}
 	}
 	c.Transport, c.Trsvcid, c.NQN = n.Transport, n.Trsvcid, n.NQN

@@ -52,7 +52,7 @@ func readSet(path string) ([]entry, []Problem, error) {
 		text, readErr := readText(file, maxFile)
 		if errors.Is(readErr, fs.ErrNotExist) {
 			if i == 0 {
-				problems = append(problems, Problem{File: file, Message: "the file does not exist; using the defaults"})
+				problems = append(problems, Problem{ID: MissingFile, File: file, Remedy: "touch " + quote(file), Message: "the file does not exist; using the defaults"})
 			}
 			continue // a drop-in that was removed while the directory was read
 		}
@@ -126,7 +126,9 @@ func (c *Common) finish(r *report) {
 	for _, ctrl := range c.Controllers {
 		n := name{ctrl.Kind, ctrl.address()}
 		if i, ok := at[n]; ok {
-			r.add(ctrl.at, Warning, "", "the same connection as in %s; this later line counts", kept[i].Where)
+			old := kept[i].at
+			r.add(ctrl.at, SameController, "", "the same connection as in %s; this later line counts", old.where()).Remedy =
+				commentOut(old.file, old.line, old.line)
 			kept[i] = ctrl
 			continue
 		}

@@ -26,12 +26,14 @@ func (s Severity) String() string {
 
 // Problem is one thing in a file that was not taken as written.
 type Problem struct {
+	ID       ID
 	File     string // path of the file
 	Line     int    // 1-based; 0 where the problem is the file itself
 	Section  string // without brackets; empty outside of sections
 	Key      string // as it is spelled in the manual page; empty where the problem is not about a key
 	Value    string // shortened, and "[redacted]" wherever it could be a secret
 	Message  string // what is wrong, what is allowed, what was done instead
+	Remedy   string // a shell command after which the problem is gone
 	Severity Severity
 }
 

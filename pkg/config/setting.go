@@ -13,12 +13,17 @@ type setting struct {
 	usual        string // what holds where the key is absent or bad, in words
 	deprecated   string // non-empty: the key still works, or is ignored; says what to write instead
 	secret       bool
-	strict       bool                        // a bad value rejects the file: nothing may be connected less securely than it says
-	set          func(value string) error    // for a key that counts once; leaves everything as it is on an error
-	add          func(e entry, r *report)    // for a key that may repeat
-	check        func(value string) []string // what to warn about in a value that was taken
-	took         func(e entry)               // for who wants to know where the value stood
+	strict       bool                     // a bad value rejects the file: nothing may be connected less securely than it says
+	set          func(value string) error // for a key that counts once; leaves everything as it is on an error
+	add          func(e entry, r *report) // for a key that may repeat
+	check        func(value string) []odd // what to warn about in a value that was taken
+	took         func(e entry)            // for who wants to know where the value stood
+	renew        func(e entry) string     // the command that writes a deprecated key anew
 }
+
+// odd is a value that was taken and may not be what was meant; clear says the same without
+// doubt. Where clear is empty the key's successor does.
+type odd struct{ text, clear string }
 
 // report collects problems, and whether a line that may name a controller was lost.
 type report struct {
@@ -27,9 +32,14 @@ type report struct {
 	rejected   error // the files as a whole cannot be used
 }
 
-func (r *report) add(e entry, severity Severity, value, format string, args ...any) {
-	r.problems = append(r.problems, Problem{File: e.file, Line: e.line, Section: e.section, Key: e.key,
-		Value: value, Message: fmt.Sprintf(format, args...), Severity: severity})
+func (r *report) add(e entry, id ID, value, format string, args ...any) *Problem {
+	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: e.section, Key: e.key,
+		Value: value, Message: fmt.Sprintf(format, args...), Severity: id.severity()})
+	p := &r.problems[len(r.problems)-1]
+	if e.line > 0 {
+		p.Remedy = commentOut(e.file, e.line, e.line)
+	}
+	return p
 }
 
 // controllersSection is where controllers are named; whatever is not understood there may be one.
@@ -47,30 +57,32 @@ func apply(settings []setting, entries []entry, r *report) {
 		sections[s.section] = true
 	}
 	last := make(map[name]entry)
-	for _, e := range entries {
+	for i, e := range entries {
 		n := name{e.section, e.key}
 		s := known[n]
 		switch {
 		case e.key == "":
 			if !sections[e.section] {
-				unknownSection(settings, e, r)
+				unknownSection(settings, e, r).Remedy = commentOut(e.file, e.line, lastOfSection(entries[i:]))
 			}
 		case !sections[e.section]:
 			// Said once, at the header; but a controller may be meant.
 			if e.key == "controller" {
-				r.add(e, Error, "", "a controller in a section that is not known; it belongs in [%s]; the line is ignored", controllersSection)
+				r.add(e, LostController, "", "a controller in a section that is not known; it belongs in [%s]; the line is ignored", controllersSection)
 				r.incomplete = true
 			}
 		case s == nil:
 			unknownKey(settings, e, r)
 		case s.add != nil:
 			if e.indented {
-				r.add(e, Warning, "", "the line is indented further than the one before; it is taken as a line of its own")
+				r.add(e, IndentedLine, "", "the line is indented further than the one before; it is taken as a line of its own").Remedy =
+					fmt.Sprintf("sed -i '%ds/^[ \\t]*//' %s", e.line, quote(e.file))
 			}
 			s.add(e, r)
 		default:
 			if old, ok := last[n]; ok && old.file == e.file {
-				r.add(e, Warning, display(s, e), "given before in line %d; this later line counts", old.line)
+				r.add(e, RepeatedKey, display(s, e), "given before in line %d; this later line counts", old.line).Remedy =
+					commentOut(old.file, old.line, old.line)
 			}
 			last[n] = e
 		}
@@ -85,7 +97,10 @@ func apply(settings []setting, entries []entry, r *report) {
 
 func applyOne(s *setting, e entry, r *report) {
 	if s.deprecated != "" {
-		r.add(e, Warning, display(s, e), "deprecated; %s", s.deprecated)
+		p := r.add(e, DeprecatedKey, display(s, e), "deprecated; %s", s.deprecated)
+		if s.renew != nil {
+			p.Remedy = s.renew(e)
+		}
 	}
 	err := fmt.Errorf("%s", e.fault)
 	if e.fault == "" {
@@ -101,7 +116,7 @@ func applyOne(s *setting, e entry, r *report) {
 		return
 	}
 	if err != nil {
-		r.add(e, Error, display(s, e), "%v; allowed %s; using %s", err, s.allowed, s.usual)
+		r.add(e, BadValue, display(s, e), "%v; allowed %s; using %s", err, s.allowed, s.usual)
 		return
 	}
 	if s.took != nil {
@@ -111,8 +126,13 @@ func applyOne(s *setting, e entry, r *report) {
 		warnReadable(e.file, r)
 	}
 	if s.check != nil {
-		for _, text := range s.check(e.value) {
-			r.add(e, Warning, display(s, e), "%s", text)
+		for _, o := range s.check(e.value) {
+			p := r.add(e, OddValue, display(s, e), "%s", o.text)
+			if o.clear == "" {
+				p.Remedy = s.renew(e)
+			} else {
+				p.Remedy = rewrite(e, e.key+"="+o.clear)
+			}
 		}
 	}
 }
@@ -124,14 +144,25 @@ func display(s *setting, e entry) string {
 	return shown(e.value)
 }
 
-func unknownSection(settings []setting, e entry, r *report) {
+// lastOfSection gives the last line of the section whose header comes first.
+func lastOfSection(entries []entry) int {
+	last := entries[0].line
+	for _, e := range entries[1:] {
+		if e.key == "" || e.file != entries[0].file {
+			break
+		}
+		last = e.line
+	}
+	return last
+}
+
+func unknownSection(settings []setting, e entry, r *report) *Problem {
 	for _, s := range settings {
 		if strings.EqualFold(strings.TrimSpace(e.section), s.section) {
-			r.add(e, Error, "", "unknown section; it is spelled [%s]; everything in it is ignored", s.section)
-			return
+			return r.add(e, UnknownSection, "", "unknown section; it is spelled [%s]; everything in it is ignored", s.section)
 		}
 	}
-	r.add(e, Error, "", "unknown section; everything in it is ignored")
+	return r.add(e, UnknownSection, "", "unknown section; everything in it is ignored")
 }
 
 // unknownKey never shows the value: it may be a secret under a misspelled key.
@@ -145,23 +176,23 @@ func unknownKey(settings []setting, e entry, r *report) {
 	}
 	switch {
 	case e.indented:
-		r.add(e, Error, "", "a value cannot continue on the next line; the line is ignored")
+		r.add(e, ContinuedLine, "", "a value cannot continue on the next line; the line is ignored")
 		return
 	case e.odd:
-		r.add(e, Error, "", "the line is not of the form key=value; it is ignored")
+		r.add(e, UnknownKey, "", "the line is not of the form key=value; it is ignored")
 		return
 	}
 	for _, s := range settings {
 		if s.key == key {
-			r.add(e, Error, "", "unknown key in this section; it belongs in [%s]; the line is ignored", s.section)
+			r.add(e, UnknownKey, "", "unknown key in this section; it belongs in [%s]; the line is ignored", s.section)
 			return
 		}
 	}
 	if near := nearest(settings, e); near != "" {
-		r.add(e, Error, "", "unknown key; did you mean %s? The line is ignored", near)
+		r.add(e, UnknownKey, "", "unknown key; did you mean %s? The line is ignored", near)
 		return
 	}
-	r.add(e, Error, "", "unknown key; the line is ignored")
+	r.add(e, UnknownKey, "", "unknown key; the line is ignored")
 }
 
 // nearest gives the key of e's section that is at most two edits away.

@@ -57,7 +57,7 @@ func (s *source[T]) current(f Files, make build[T], common func(*T) *Common) (*T
 		path string
 	}{{s.own, f.Own}, {s.other, f.Fabrics}} {
 		if !set.good {
-			problems = append(problems, Problem{File: set.path, Severity: Error,
+			problems = append(problems, Problem{ID: UnusableFile, File: set.path, Severity: Error,
 				Message: fmt.Sprintf("no version of this file with its drop-ins in %s.d could be used yet; nothing is disconnected until one can", set.path)})
 		}
 	}

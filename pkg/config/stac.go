@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
@@ -35,11 +36,11 @@ func stacSettings(s *Stac, scope *Scope, old *oldStac) []setting {
 				list, _, err := parseTransports(v)
 				return store(&s.DisconnectTransports)(list, err)
 			},
-			check: func(v string) []string {
-				var texts []string
-				_, unknown, _ := parseTransports(v)
+			check: func(v string) []odd {
+				var texts []odd
+				good, unknown, _ := parseTransports(v)
 				for _, word := range unknown {
-					texts = append(texts, fmt.Sprintf("%q is not a transport that can be chosen; it is left out", word))
+					texts = append(texts, odd{fmt.Sprintf("%q is not a transport that can be chosen; it is left out", word), joined(good)})
 				}
 				return texts
 			}},
@@ -49,9 +50,9 @@ func stacSettings(s *Stac, scope *Scope, old *oldStac) []setting {
 				n, err := parseInt(v, 0, math.MaxInt32)
 				return store(&s.ConnectAttemptsOnNCC)(atLeastTwo(int(n)), err)
 			},
-			check: func(v string) []string {
+			check: func(v string) []odd {
 				if n, err := parseInt(v, 1, 1); err == nil && n == 1 {
-					return []string{"one failure proves nothing; allowed are 0 (no limit) and numbers from 2; using 2"}
+					return []odd{{"one failure proves nothing; allowed are 0 (no limit) and numbers from 2; using 2", "2"}}
 				}
 				return nil
 			}},
@@ -63,7 +64,13 @@ func stacSettings(s *Stac, scope *Scope, old *oldStac) []setting {
 			deprecated: "it has no effect, udev rules are left alone", set: func(string) error { return nil }},
 		setting{section: "Global", key: "sticky-connections", allowed: "are enabled and disabled", usual: "the default only-stas-connections",
 			deprecated: "write disconnect-scope=no-disconnect for enabled, disconnect-scope=only-stas-connections for disabled",
-			set:        func(v string) error { return store(&old.sticky)(asFlag(parseWord(v, "enabled", "disabled"))) }},
+			renew: moveTo(ioSection, func(v string) string {
+				if v == "enabled" {
+					return "disconnect-scope=no-disconnect"
+				}
+				return "disconnect-scope=only-stas-connections"
+			}),
+			set: func(v string) error { return store(&old.sticky)(asFlag(parseWord(v, "enabled", "disabled"))) }},
 	)
 }
 
@@ -83,6 +90,14 @@ func (o *oldStac) settle(s *Stac) {
 		s.DisconnectScope = DisconnectNone
 	}
 	s.HonorFabricZoning = o.zoning != tid.Off && s.DisconnectScope != DisconnectNone
+}
+
+func joined(list []nvme.Transport) string {
+	words := make([]string, len(list))
+	for i, t := range list {
+		words[i] = string(t)
+	}
+	return strings.Join(words, "+")
 }
 
 func atLeastTwo(n int) int {

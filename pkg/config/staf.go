@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stas-go/stas/pkg/tid"
@@ -30,6 +32,7 @@ func stafSettings(s *Staf, scope *Scope, old *oldStaf) []setting {
 			set: func(v string) error { return store(&s.PLEO)(parseWord(v, "enabled", "disabled")) }},
 		setting{section: "Global", key: "persistent-connections", allowed: "are true and false", usual: "the default false",
 			deprecated: "write it in [" + dcSection + "]",
+			renew:      moveTo(dcSection, func(v string) string { return "persistent-connections=" + v }),
 			set:        func(v string) error { return store(&old.globalPersistent)(asFlag(parseBool(v))) }},
 		setting{section: "Service Discovery", key: "zeroconf", allowed: "are enabled and disabled", usual: "the default enabled",
 			set: func(v string) error { return store(&s.Zeroconf)(parseWord(v, "enabled", "disabled")) }},
@@ -39,19 +42,19 @@ func stafSettings(s *Staf, scope *Scope, old *oldStaf) []setting {
 			set: func(v string) error { return store(&s.Persistent)(parsePersistence(v)) }},
 		setting{section: dcSection, key: "zeroconf-connections-persistence", deprecated: "write dc-giveup-timeout",
 			allowed: "are -1 (no end), 0, seconds, or a time span such as \"3 days, 5 hours\"", usual: "the default 72hours",
-			set: func(v string) error { return store(&old.persistence)(some(parseOldSpan(v))) }, check: warnBigM("a minute")},
+			set: func(v string) error { return store(&old.persistence)(some(parseOldSpan(v))) }, check: warnMinute, renew: renewPersistence},
 		setting{section: dcSection, key: "dc-giveup-timeout", allowed: "are infinity, 0, seconds, or a time span such as 3days or 2h30m",
-			usual: "the default 72hours", check: warnBigM("a month"),
+			usual: "the default 72hours", check: warnMonth,
 			set: func(v string) error { return store(&old.giveUp)(some(parseSpan(v))) }},
 		setting{section: dcSection, key: "epcsd-poll-interval-minutes", allowed: bounds(1, maxMinutes), usual: "the default 15",
 			set: func(v string) error { return store(&s.EPCSDPollInterval)(minutes(v, 1)) }},
 		setting{section: dcSection, key: "fc-kickstart-interval-minutes", allowed: bounds(0, maxMinutes), usual: "the default 0",
 			set: func(v string) error { return store(&s.FCKickstartInterval)(minutes(v, 0)) }},
 		setting{section: dcSection, key: "empty-page-hold-down", allowed: "are 0, seconds, or a time span such as 30s",
-			usual: "the default 30s", check: warnBigM("a month"),
+			usual: "the default 30s", check: warnMonth,
 			set: func(v string) error { return store(&s.EmptyPageHoldDown)(finiteSpan(v)) }},
 		setting{section: dcSection, key: "log-page-refresh", allowed: "are 0 (never), and time spans from 10s, such as 15min",
-			usual: "the default 15min", check: warnBigM("a month"),
+			usual: "the default 15min", check: warnMonth,
 			set: func(v string) error { return store(&s.LogPageRefresh)(refreshSpan(v)) }},
 		setting{section: dcSection, key: "nbft", allowed: "are protect, connect, off", usual: "the default protect",
 			set: func(v string) error {
@@ -97,12 +100,38 @@ func refreshSpan(s string) (time.Duration, error) {
 	return d, err
 }
 
-func warnBigM(meaning string) func(string) []string {
-	return func(v string) []string {
-		if bigM.MatchString(v) {
-			return []string{"M is " + meaning + " here"}
-		}
-		return nil
+// warnMonth tells of the unit M in a new key, where it is a month.
+func warnMonth(v string) []odd {
+	if bigM.MatchString(v) {
+		return []odd{{"M is a month here", bigM.ReplaceAllStringFunc(v, func(s string) string { return strings.Replace(s, "M", "months", 1) })}}
+	}
+	return nil
+}
+
+// warnMinute tells of the unit M in the old key, where it is a minute.
+func warnMinute(v string) []odd {
+	if bigM.MatchString(v) {
+		return []odd{{text: "M is a minute here"}}
+	}
+	return nil
+}
+
+// renewPersistence writes zeroconf-connections-persistence as dc-giveup-timeout.
+func renewPersistence(e entry) string {
+	d, err := parseOldSpan(e.value)
+	switch {
+	case err != nil:
+		return commentOut(e.file, e.line, e.line)
+	case d == Forever:
+		return rewrite(e, "dc-giveup-timeout=infinity")
+	}
+	return rewrite(e, "dc-giveup-timeout="+strconv.FormatFloat(d.Seconds(), 'f', -1, 64)+"s")
+}
+
+// moveTo gives the command that writes a key anew in another section.
+func moveTo(section string, line func(value string) string) func(entry) string {
+	return func(e entry) string {
+		return rewrite(e, "#"+e.key+"="+e.value, "["+section+"]", line(strings.ToLower(e.value)))
 	}
 }
 

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/machine"
+	"github.com/stas-go/stas/pkg/nvme"
+)
+
+// hostSection is the section of sys.conf that all keys are in.
+const hostSection = "Host"
+
+// word is one part of the identity that is made by a command.
+type word struct {
+	key   string // of sys.conf
+	what  string
+	check func(string) error
+	force bool
+	file  string
+}
+
+func (p *places) hostNQN() *cobra.Command {
+	w := &word{key: "nqn", what: "host NQN", check: nvme.CheckNQN}
+	return w.command(p, "hostnqn", "Derive the host NQN from this machine and configure it", func() (string, error) {
+		id, _, err := machine.UUID(p.root)
+		return id.NQN(), err
+	})
+}
+
+func (p *places) hostID() *cobra.Command {
+	w := &word{key: "id", what: "host ID", check: nvme.CheckHostID}
+	return w.command(p, "hostid", "Configure the host ID that belongs to the host NQN", p.pairedID)
+}
+
+// pairedID is the UUID that the host NQN in force is made of, as nvme-cli has it, or that of the
+// machine where there is no NQN yet.
+func (p *places) pairedID() (string, error) {
+	nqn, _ := config.FirstWord(p.at(filepath.Join(nvmeDir, "hostnqn")))
+	if p.sysConf != "" {
+		id, _ := config.LoadIdentity(p.at(p.sysConf), p.at(nvmeDir))
+		if id.Host.NQN != "" {
+			nqn = id.Host.NQN
+		}
+	}
+	if id, ok := nvme.HostIDFromNQN(nqn); ok {
+		return id.String(), nil
+	}
+	id, source, err := machine.UUID(p.root)
+	if err == nil && source == machine.Random && nqn == "" {
+		return "", errors.New("there is nothing to derive a host ID from; run: stasadm hostnqn -f /etc/nvme/hostnqn")
+	}
+	return id.String(), err
+}
+
+func (w *word) command(p *places, use, short string, make func() (string, error)) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: arguments(cobra.NoArgs), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: short + `.
+
+An identity that exists stays: controllers know this host by it. --force replaces it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			value, err := make()
+			if err != nil {
+				return fmt.Errorf("cannot make a %s: %w", w.what, err)
+			}
+			if old := w.current(p); old != "" && old != value && !w.force {
+				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: keeping the %s %s; --force replaces it by %s\n", w.what, old, value)
+				value = old
+			}
+			return p.save(w.key, value, w.file)
+		},
+	}
+	cmd.Flags().StringVarP(&w.file, "file", "f", "", "keep the value in `FILE` and refer to it in sys.conf")
+	cmd.Flags().BoolVar(&w.force, "force", false, "replace another valid value")
+	return cmd
+}
+
+// current is the valid value that would be overwritten; empty where there is none.
+func (w *word) current(p *places) string {
+	if w.file != "" {
+		if text, err := config.FirstWord(p.at(w.file)); err == nil && w.check(text) == nil {
+			return text
+		}
+		return ""
+	}
+	value, err := config.KeyOf(p.at(p.sysConf), hostSection, w.key)
+	if err == nil && w.check(value) == nil {
+		return value
+	}
+	return ""
+}
+
+// save writes value to file, where one is given, and to sys.conf the value or where it is.
+func (p *places) save(key, value, file string) error {
+	if file != "" {
+		file, err := filepath.Abs(file)
+		if err != nil {
+			return fmt.Errorf("cannot find %s: %w", file, err)
+		}
+		if err := config.WriteWord(p.at(file), value); err != nil {
+			return err
+		}
+		value = "file://" + file
+	}
+	if p.sysConf == "" {
+		return nil
+	}
+	return config.SetKey(p.at(p.sysConf), hostSection, key, value)
+}
+
+func (p *places) setSymName() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "set-symname NAME", Short: "Configure the symbolic name of this host", Args: arguments(cobra.ExactArgs(1)),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(_ *cobra.Command, args []string) error {
+			name := args[0]
+			if err := nvme.CheckSymbolicName(name); err != nil {
+				return fmt.Errorf("%w: %w", errUsage, err)
+			}
+			if file != "" && strings.ContainsAny(name, " \t") {
+				return fmt.Errorf("%w: a name in a file ends at the first space; leave --file out", errUsage)
+			}
+			return p.save("symname", name, file)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "keep the name in `FILE` and refer to it in sys.conf")
+	return cmd
+}
+
+func (p *places) clearSymName() *cobra.Command {
+	return &cobra.Command{
+		Use: "clear-symname", Short: "Remove the symbolic name of this host", Args: arguments(cobra.NoArgs),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(*cobra.Command, []string) error {
+			return config.ClearKey(p.at(p.sysConf), hostSection, "symname")
+		},
+	}
+}

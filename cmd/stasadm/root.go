@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stas-go/stas/pkg/version"
+)
+
+// places are the files that stasadm works on.
+type places struct {
+	root    string // what "/" is
+	sysConf string // below root
+}
+
+func (p *places) at(path string) string { return filepath.Join(p.root, path) }
+
+// Files below the root.
+const (
+	sysConf      = "/etc/stas/sys.conf"
+	stafdConf    = "/etc/stas/stafd.conf"
+	stacdConf    = "/etc/stas/stacd.conf"
+	nvmeDir      = "/etc/nvme"
+	fabricsConf  = "/etc/nvme/nvme-stas.conf"
+	exclusions   = "/etc/nvme/exclusions.conf"
+	exclusionDir = "/etc/nvme/exclusions.conf.d"
+	registryDir  = "/run/nvme/registry"
+)
+
+func newRoot() *cobra.Command {
+	p := &places{}
+	root := &cobra.Command{
+		Use: "stasadm", Short: "Host identity, configuration checks and shared files of stas", Version: version.Version,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: there is no command %q", errUsage, args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Usage()
+			return fmt.Errorf("%w: a command is missing", errUsage)
+		},
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.Flags().BoolP("version", "v", false, "print the version")
+	root.PersistentFlags().StringVarP(&p.sysConf, "conf-file", "c", sysConf, "host configuration `FILE`; empty: none")
+	root.PersistentFlags().StringVar(&p.root, "root", "/", "work on the system whose root is `DIR`")
+	root.AddCommand(p.hostNQN(), p.hostID(), p.setSymName(), p.clearSymName())
+	return root
+}
