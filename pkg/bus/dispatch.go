@@ -89,22 +89,22 @@ func newTree(timeout time.Duration, log *slog.Logger) *tree {
 
 func (t *tree) export(path dbus.ObjectPath, iface string, m members) {
 	if t.objects[path] == nil {
-		t.objects[path] = make(map[string]members)
+		t.objects[path] = map[string]members{peerHere: peerMembers}
 	}
 	t.objects[path][iface] = m
 }
 
 // LookupObject implements [dbus.Handler]. Paths above an object exist, so that the way
-// to it can be found by introspection from / on.
+// to it can be found by introspection from / on, and a peer answers at every path.
 func (t *tree) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
 	if ifaces, ok := t.objects[path]; ok {
 		return &object{t, ifaces}, true
 	}
-	xml, ok := t.ancestor(path)
-	if !ok {
-		return nil, false
+	ifaces := map[string]members{peerHere: peerMembers}
+	if xml, ok := t.ancestor(path); ok {
+		ifaces[introspectable] = introspection(xml)
 	}
-	return &object{t, map[string]members{introspectable: introspection(xml)}}, true
+	return &object{t, ifaces}, true
 }
 
 // ancestor gives the introspection XML of a path that only has children.

@@ -46,6 +46,15 @@ func newWirePage(p *Page, now time.Time) wirePage {
 	}
 }
 
+// size is about how many bytes w takes in a message.
+func (w *wirePage) size() int {
+	n := 48 + 10*stringOverhead
+	for _, s := range []string{w.Key, w.Transport, w.Traddr, w.Trsvcid, w.SubsysNQN, w.HostTraddr, w.HostIface, w.HostNQN, w.HostID, w.Disposition} {
+		n += len(s)
+	}
+	return n
+}
+
 func newWireEntry(e *nvme.DiscoveryEntry) wireEntry {
 	return wireEntry{
 		TrType: uint8(e.Transport), AdrFam: uint8(e.AddrFamily), Subtype: uint8(e.Subtype), TReq: uint8(e.TReq),
@@ -63,9 +72,12 @@ func pagesMembers(p Pages) members {
 			if err != nil {
 				return nil, err
 			}
-			now, wire := time.Now(), make([]wirePage, len(pages))
+			now, wire, total := time.Now(), make([]wirePage, len(pages)), 0
 			for i := range pages {
 				wire[i] = newWirePage(&pages[i], now)
+				if total += wire[i].size(); total > MaxReply {
+					return nil, busError(errLimitsExceeded, "the list of pages is larger than %d MiB", MaxReply>>20)
+				}
 			}
 			return []any{wire}, nil
 		}},

@@ -41,7 +41,7 @@ func newServer(name, path, xml string, opts Options, d Debug, ifaces ...string) 
 	s.tree = newTree(opts.callTimeout(), s.log)
 	s.debug = &debugProperties{
 		debug: d, iface: name + ".debug", changed: s.DebugChanged,
-		others: append(ifaces, introspectable, properties, "org.freedesktop.DBus.Peer"),
+		others: append(ifaces, introspectable, properties, peer),
 	}
 	s.tree.export(s.path, introspectable, introspection(withStandard(xml)))
 	s.tree.export(s.path, properties, s.debug.members())
@@ -78,7 +78,7 @@ func (s *server) Run(ctx context.Context) error {
 // serve is one life of the connection. served says whether it ever had the name.
 func (s *server) serve(ctx context.Context) (served bool, err error) {
 	conn, err := dial(ctx, s.opts,
-		dbus.WithHandler(s.tree), dbus.WithSignalHandler(deaf{}))
+		dbus.WithHandler(s.tree), dbus.WithIncomingInterceptor(peerToTree), dbus.WithSignalHandler(deaf{}))
 	if err != nil {
 		return false, err
 	}
@@ -123,6 +123,9 @@ func (s *server) takeName(ctx context.Context, conn *link) error {
 		var reply uint32
 		err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.RequestName", 0,
 			s.name, uint32(dbus.NameFlagDoNotQueue)).Store(&reply)
+		if e, ok := errors.AsType[dbus.Error](err); ok && e.Name == errAccessDenied {
+			return fmt.Errorf("cannot get the name %s: %w: root may, once %s.conf is in a system.d directory of D-Bus", s.name, err, s.name)
+		}
 		if err != nil {
 			return fmt.Errorf("cannot get the name %s: %w", s.name, err)
 		}

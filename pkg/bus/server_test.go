@@ -1,10 +1,14 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,8 +81,8 @@ func TestXMLDescribesWhatIsExported(t *testing.T) {
 					t.Errorf("%s is a member of %s and of %s", m.Name, other, iface.Name)
 				}
 				everywhere[m.Name] = iface.Name
-				if iface.Name == "org.freedesktop.DBus.Peer" {
-					continue // answered by the library
+				if iface.Name == peer {
+					iface.Name = peerHere
 				}
 				in := ""
 				for _, a := range m.Args {
@@ -478,6 +482,60 @@ func TestBusThatNeverAnswers(t *testing.T) {
 	_, err := ConnectFinder(t.Context(), opts)
 	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(began) > 5*time.Second {
 		t.Errorf("connecting: %v after %v", err, time.Since(began))
+	}
+}
+
+func TestPeerAtEveryPath(t *testing.T) {
+	b := privatebus.Start(t)
+	startFinder(t, options(b), &fakeDaemon{})
+	conn := connectAs(t, b, options(b), nobody)
+	file := filepath.Join(t.TempDir(), "machine-id")
+	if err := os.WriteFile(file, []byte("0123456789abcdef0123456789abcdef\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := machineID("/nonexistent", file); err != nil || id != "0123456789abcdef0123456789abcdef" {
+		t.Errorf("machine ID %q, %v", id, err)
+	}
+	if _, err := machineID(os.DevNull); err == nil {
+		t.Error("an empty file is a machine ID")
+	}
+	want, wantErr := machineID("/etc/machine-id", "/var/lib/dbus/machine-id")
+	for _, path := range []dbus.ObjectPath{"/", "/anything", finderPath} {
+		o := conn.Object(FinderName, path)
+		if err := o.Call(peer+".Ping", 0).Err; err != nil {
+			t.Errorf("Ping at %s: %v", path, err)
+		}
+		var id string
+		if err := o.Call(peer+".GetMachineId", 0).Store(&id); (err == nil) != (wantErr == nil) || id != want {
+			t.Errorf("GetMachineId at %s: %q, %v", path, id, err)
+		}
+		if got := errorName(o.Call(peer+".Nonsense", 0).Err); got != errUnknownMethod {
+			t.Errorf("Peer.Nonsense: %s", got)
+		}
+	}
+	if got := errorName(conn.Object(FinderName, "/anything").Call(introspectable+".Introspect", 0).Err); got != errUnknownInterface {
+		t.Errorf("Introspect of nothing: %s", got)
+	}
+	var xml string
+	if err := conn.Object(FinderName, "/org").Call(introspectable+".Introspect", 0).Store(&xml); err != nil || !strings.Contains(xml, `"nvmexpress"`) {
+		t.Errorf("Introspect of /org: %s, %v", xml, err)
+	}
+}
+
+func TestNameWithoutPolicy(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	var log bytes.Buffer
+	opts := options(b)
+	opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+	s := newServer("org.nvmexpress.other", "/org/nvmexpress/other", dbusinterfaces.Stac, opts, f)
+	stop := start(t, s)
+	<-s.Settled()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "org.nvmexpress.other.conf") || s.Connected() {
+		t.Errorf("log: %s", log.String())
 	}
 }
 
