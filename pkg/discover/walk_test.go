@@ -1,0 +1,216 @@
+package discover_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/stas-go/stas/pkg/discover"
+	"github.com/stas-go/stas/pkg/fabricsim"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fabric is three discovery controllers that refer to each other in a circle; one of
+// them also to an address where nobody listens, to one without address, to RDMA, and
+// to itself.
+const fabric = `
+[port p1]
+address = 127.0.0.1
+service = 0
+[port p2]
+address = 127.0.0.2
+service = 0
+[port p3]
+address = ::1
+service = 0
+[dc cdc]
+type = cdc
+nqn = nqn.2024-01.org.example:cdc
+ports = p1
+epcsd = yes
+referral = a
+[dc a]
+nqn = nqn.2024-01.org.example:a
+ports = p2
+referral = b a nvme+tcp://127.0.0.3:%d
+[dc b]
+type = none
+nqn = nqn.2024-01.org.example:b
+ports = p3
+referral = cdc
+[subsystem disk]
+nqn = nqn.2024-01.org.example:disk
+ports = p1 p3
+namespace = 1G
+[entry rdma]
+dc = a
+subtype = 1
+trtype = rdma
+traddr = 192.0.2.1
+[entry nowhere]
+dc = a
+subtype = 1
+traddr = 0.0.0.0
+`
+
+func start(t *testing.T, text string) *fabricsim.Fabric {
+	t.Helper()
+	cfg, err := fabricsim.ParseConfig(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fabricsim.New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f
+}
+
+// closedPort is a port of 127.0.0.3 where nobody listens.
+func closedPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.3:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func options(f *fabricsim.Fabric, port string) discover.Options {
+	return discover.Options{Endpoint: nvmetcp.Endpoint{Addr: f.Addr(port)}, Recursive: true, Timeout: 2 * time.Second,
+		HostNQN: "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555", HostID: nvme.HostID{1}}
+}
+
+func TestWalk(t *testing.T) {
+	f := start(t, fmt.Sprintf(fabric, closedPort(t)))
+	root, err := discover.Walk(t.Context(), options(f, "p1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	var list func(p *discover.Page, indent string)
+	list = func(p *discover.Page, indent string) {
+		for _, r := range p.Referrals {
+			switch {
+			case r.Page == nil:
+				got = append(got, indent+r.Entry.Traddr+" "+r.Reason)
+			case r.Page.Err != nil:
+				got = append(got, fmt.Sprint(indent, r.Page.Traddr, " refused ", errors.Is(r.Page.Err, nvmetcp.ErrRefused)))
+			default:
+				got = append(got, fmt.Sprint(indent, r.Page.Traddr, " ", r.Page.Controller.DCTYPE, " ", len(r.Page.Log.Entries)))
+				list(r.Page, indent+"> ")
+			}
+		}
+	}
+	list(root, "")
+	want := []string{
+		"127.0.0.2 ddc 8",
+		"> ::1 none 4",
+		"> > 127.0.0.1 cdc 4", // known under its unique NQN, which was not asked for at first
+		"> > > 127.0.0.2 was read already",
+		"> 127.0.0.2 was read already",
+		"> 127.0.0.3 refused true",
+		"> 192.0.2.1 is reached over rdma",
+		"> 0.0.0.0 has no address",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("walk went\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	output(t, root)
+}
+
+func output(t *testing.T, root *discover.Page) {
+	var b bytes.Buffer
+	if err := discover.WriteTree(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"CDC nqn.2024-01.org.example:cdc", "├─ nqn.2024-01.org.example:disk", "(is reached over rdma)", "error: "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("tree lacks %q:\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	if err := discover.WriteTable(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n != 1+4+8+4+4+1 {
+		t.Errorf("table has %d lines:\n%s", n, b.String())
+	}
+	b.Reset()
+	if err := discover.WriteJSON(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	var o struct {
+		SubsysNQN string `json:"subsysnqn"`
+		Records   []map[string]any
+		Referrals []struct {
+			DCType    string `json:"dctype"`
+			Referrals []struct {
+				NotFollowed string `json:"not-followed"`
+				Error       string
+			}
+		}
+	}
+	if err := json.Unmarshal(b.Bytes(), &o); err != nil {
+		t.Fatal(err)
+	}
+	if o.SubsysNQN != "nqn.2024-01.org.example:cdc" || len(o.Records) != 4 || o.Records[1]["subtype"] != "nvme" ||
+		o.Referrals[0].DCType != "ddc" || o.Referrals[0].Referrals[1].NotFollowed == "" || o.Referrals[0].Referrals[2].Error == "" {
+		t.Errorf("JSON is\n%s", b.String())
+	}
+}
+
+// A chain longer than eight referrals is followed no further.
+func TestDepth(t *testing.T) {
+	var text strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&text, "[port p%d]\naddress = 127.0.0.%d\nservice = 0\n[dc d%d]\nports = p%d\nreferral = d%d\n", i, i+1, i, i, (i+1)%12)
+	}
+	f := start(t, text.String())
+	root, err := discover.Walk(t.Context(), options(f, "p0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	depth := 0
+	for p := root; p != nil; p = p.Referrals[0].Page {
+		if len(p.Referrals) != 1 {
+			t.Fatalf("%d referrals at depth %d", len(p.Referrals), depth)
+		}
+		if p.Referrals[0].Page == nil && !strings.Contains(p.Referrals[0].Reason, "deep") {
+			t.Errorf("walk ends by %q", p.Referrals[0].Reason)
+		}
+		depth++
+	}
+	if depth != 9 {
+		t.Errorf("walk is %d pages deep, want 9", depth)
+	}
+}
+
+func TestFirstFails(t *testing.T) {
+	f := start(t, fmt.Sprintf(fabric, closedPort(t)))
+	o := options(f, "p1")
+	o.NQN = "nqn.2024-01.org.example:unknown"
+	if _, err := discover.Walk(t.Context(), o); !errors.Is(err, nvme.StatusConnectInvalid) {
+		t.Errorf("unknown NQN gave %v", err)
+	}
+	if err := f.SetPort("p1", fabricsim.PortBlackhole); err != nil {
+		t.Fatal(err)
+	}
+	o = options(f, "p1")
+	o.Timeout = 100 * time.Millisecond
+	if _, err := discover.Walk(t.Context(), o); !errors.Is(err, nvmetcp.ErrTimeout) {
+		t.Errorf("black hole gave %v", err)
+	}
+}
