@@ -1,0 +1,155 @@
+package bus
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/test/privatebus"
+)
+
+func TestFailuresAreErrorsNeverShortReplies(t *testing.T) {
+	b := privatebus.Start(t)
+	opts := options(b)
+	f := &fakeDaemon{}
+	server := opts
+	server.CallTimeout = 300 * time.Millisecond
+	startFinder(t, server, f)
+	o := connectAs(t, b, opts, 0).Object(FinderName, finderPath)
+	all := map[string][]any{
+		FinderName + ".list_controllers":      {false},
+		FinderName + ".get_all_log_pages":     {true},
+		FinderName + ".get_log_pages":         {"", "", "", "", "", "", ""},
+		FinderName + ".debug.process_info":    nil,
+		FinderName + ".debug.controller_info": {"", "", "", "", "", "", ""},
+		pagesInterface + ".ListPages":         nil,
+		pagesInterface + ".GetPage":           {"k", uint32(0)},
+	}
+	for _, c := range []struct {
+		want string
+		set  func(bool)
+	}{
+		{errFailed, func(on bool) { f.panics = on }},
+		{errTimeout, func(on bool) { f.hang = on }},
+		{errFailed, func(on bool) {
+			if f.err = nil; on {
+				f.err = errors.New("cannot say")
+			}
+		}},
+	} {
+		f.set(func() { c.set(true) })
+		for method, args := range all {
+			if got := errorName(o.Call(method, 0, args...).Err); got != c.want {
+				t.Errorf("%s: %s, want %s", method, got, c.want)
+			}
+		}
+		f.set(func() { c.set(false) })
+	}
+	for method, args := range map[string][]any{
+		FinderName + ".list_controllers": {"yes"}, FinderName + ".get_log_pages": {"tcp"}, pagesInterface + ".GetPage": {"k"},
+		FinderName + ".debug.process_info": {true},
+	} {
+		if got := errorName(o.Call(method, 0, args...).Err); got != errInvalidArgs {
+			t.Errorf("%s%v: %s, want %s", method, args, got, errInvalidArgs)
+		}
+	}
+	if got := errorName(o.Call(pagesInterface+".GetPage", 0, "none", uint32(0)).Err); got != errUnknownObject {
+		t.Errorf("GetPage of nothing: %s", got)
+	}
+	for method, args := range all {
+		if strings.HasSuffix(method, "GetPage") {
+			continue
+		}
+		if err := o.Call(method, 0, args...).Err; err != nil {
+			t.Errorf("after the failures, %s: %v", method, err)
+		}
+	}
+}
+
+func TestTooManyCallsAtATime(t *testing.T) {
+	b := privatebus.Start(t)
+	server := options(b)
+	server.CallTimeout = 500 * time.Millisecond
+	f := &fakeDaemon{hang: true}
+	startFinder(t, server, f)
+	o := connectAs(t, b, options(b), 0).Object(FinderName, finderPath)
+	done := make(chan *dbus.Call, 4*maxCalls)
+	for range cap(done) {
+		o.Go(FinderName+".list_controllers", 0, done, false)
+	}
+	got := make(map[string]int)
+	for range cap(done) {
+		got[errorName((<-done).Err)]++
+	}
+	if got[errTimeout] < maxCalls || got[errTimeout]+got[errLimitsExceeded] != cap(done) {
+		t.Errorf("answers: %v", got)
+	}
+}
+
+func TestRepliesOverTheCapNameTheOtherWay(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	long := strings.Repeat("x", 200)
+	for range 60000 {
+		f.controllers = append(f.controllers, Controller{ID: ID{Traddr: long}})
+	}
+	entries := make([]nvme.DiscoveryEntry, 50000)
+	for i := range entries {
+		entries[i] = nvme.DiscoveryEntry{SubNQN: long}
+	}
+	f.logs = []ControllerLog{{Controller{}, entries}}
+	startFinder(t, options(b), f)
+	conn := connectAs(t, b, options(b), nobody)
+	o := conn.Object(FinderName, finderPath)
+	for method, want := range map[string]string{
+		"list_controllers": ".debug.controller_info", "get_all_log_pages": ".get_log_pages", "get_log_pages": ".GetPage",
+	} {
+		args := []any{false}
+		if method == "get_log_pages" {
+			args = ID{}.args()
+		}
+		err := o.Call(FinderName+"."+method, 0, args...).Err
+		if errorName(err) != errLimitsExceeded || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want one that names %s", method, err, want)
+		}
+	}
+	if !conn.Connected() {
+		t.Error("the bus dropped the connection")
+	}
+}
+
+func TestTextThatTheBusDoesNotTake(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{
+		controllers: []Controller{{
+			ID: ID{Traddr: "a\x00b"}, Device: "\xff\xfe", Tunables: []Field{{"k\x00", "v\xc3"}},
+			Info: []Field{{"dhchap-ctrl-secret", "hidden"}},
+		}},
+		info: Object{{"bad\xff", "\x00"}, {"hostkey", "hidden"}, {"DHCHAP-Secret", "hidden"}, {"deep", Object{{"hostkey", "hidden"}}}},
+	}
+	f.setPage(Page{Key: "k\xff", ID: ID{Traddr: "\xff\x00"}, Disposition: Active}, nil)
+	startFinder(t, options(b), f)
+	o := connectAs(t, b, options(b), nobody).Object(FinderName, finderPath)
+	var list []map[string]string
+	if err := o.Call(FinderName+".list_controllers", 0, true).Store(&list); err != nil || list[0]["traddr"] != "a\uFFFDb" || list[0]["k\uFFFD"] != "v\uFFFD" {
+		t.Errorf("list_controllers: %v, %v", list, err)
+	}
+	if _, ok := list[0]["dhchap-ctrl-secret"]; ok {
+		t.Error("list_controllers gives a secret")
+	}
+	var text string
+	if err := o.Call(FinderName+".debug.process_info", 0).Store(&text); err != nil || !json.Valid([]byte(text)) || strings.Contains(text, "hidden") {
+		t.Errorf("process_info: %s, %v", text, err)
+	}
+	if !strings.Contains(text, `"hostkey": "[redacted]"`) {
+		t.Errorf("process_info does not say that there is a host key: %s", text)
+	}
+	if err := o.Call(pagesInterface+".ListPages", 0).Err; err != nil {
+		t.Errorf("ListPages: %v", err)
+	}
+}
