@@ -13,5 +13,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	os.Exit(ctl.Run(ctx, ctl.Stafctl(bus.Options{})))
+	root := ctl.Stafctl(bus.Options{})
+	root.AddCommand(discoverCommand())
+	os.Exit(ctl.Run(ctx, root))
 }

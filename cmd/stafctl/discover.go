@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stas-go/stas/pkg/discover"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// discoverFlags are the options of "stafctl discover" as they were given.
+type discoverFlags struct {
+	transport, traddr, trsvcid, nqn, hostTraddr, hostIface, hostNQN string
+	output                                                          string
+	recursive                                                       bool
+	timeout                                                         time.Duration
+}
+
+// writers are the forms in which the result can be printed.
+var writers = map[string]func(io.Writer, *discover.Page) error{
+	"table": discover.WriteTable, "json": discover.WriteJSON, "tree": discover.WriteTree,
+}
+
+// discoverCommand makes the command that reads log pages itself: without stafd, root
+// or the kernel's NVMe.
+func discoverCommand() *cobra.Command {
+	var o discoverFlags
+	cmd := &cobra.Command{
+		Use: "discover", Short: "Read the log page of any discovery controller, without stafd",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			write := writers[o.output]
+			if write == nil {
+				return fmt.Errorf("--output is table, json or tree, not %q", o.output)
+			}
+			opts, err := o.options(cmd.Context())
+			if err != nil {
+				return err
+			}
+			page, err := discover.Walk(cmd.Context(), opts)
+			if err != nil {
+				return err
+			}
+			return write(cmd.OutOrStdout(), page)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.transport, "transport", "t", "tcp", "`transport`: only tcp")
+	f.StringVarP(&o.traddr, "traddr", "a", "", "`address` of the controller")
+	f.StringVarP(&o.trsvcid, "trsvcid", "s", nvme.PortDiscovery, "its `port`")
+	f.StringVarP(&o.nqn, "nqn", "n", nvme.DiscoveryNQN, "`NQN` of the discovery subsystem")
+	f.StringVarP(&o.hostTraddr, "host-traddr", "w", "", "`address` of this host")
+	f.StringVarP(&o.hostIface, "host-iface", "f", "", "network `interface` of this host")
+	f.StringVarP(&o.hostNQN, "host-nqn", "q", "", "`NQN` of this host (default: /etc/nvme/hostnqn)")
+	f.StringVarP(&o.output, "output", "o", "table", "print a `format`: table, json or tree")
+	f.BoolVarP(&o.recursive, "recursive", "r", false, "follow referrals")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "`time` for each controller")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "tree"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.MarkFlagRequired("traddr")
+	return cmd
+}
+
+func (o *discoverFlags) options(ctx context.Context) (discover.Options, error) {
+	opts := discover.Options{NQN: o.nqn, Recursive: o.recursive, Timeout: o.timeout}
+	if o.transport != string(nvme.TCP) {
+		return opts, fmt.Errorf("cannot discover over %q: only tcp is spoken without the kernel", o.transport)
+	}
+	if err := nvme.CheckNQN(o.nqn); err != nil {
+		return opts, fmt.Errorf("cannot use --nqn: %w", err)
+	}
+	addr, err := resolve(ctx, o.traddr)
+	if err != nil {
+		return opts, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", o.trsvcid)
+	if err != nil {
+		return opts, fmt.Errorf("cannot use --trsvcid: %w", err)
+	}
+	opts.Addr = netip.AddrPortFrom(addr, uint16(port))
+	opts.HostIface = o.hostIface
+	if o.hostTraddr != "" {
+		if opts.HostTraddr, err = tid.ParseIP(o.hostTraddr); err != nil {
+			return opts, fmt.Errorf("cannot use --host-traddr: %w", err)
+		}
+	}
+	opts.HostNQN, opts.HostID, err = identity(o.hostNQN)
+	return opts, err
+}
+
+// resolve gives the address that a text or a host name means.
+func resolve(ctx context.Context, s string) (netip.Addr, error) {
+	if a, err := tid.ParseIP(strings.Trim(s, "[]")); err == nil {
+		return a, nil
+	}
+	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("cannot resolve --traddr: %w", err)
+	}
+	return list[0].Unmap(), nil
+}
+
+// identity says as whom to ask: as the host that was named, as this one, or as one
+// that nobody knows where this one has no name yet.
+func identity(nqn string) (string, nvme.HostID, error) {
+	own, _ := os.ReadFile("/etc/nvme/hostnqn")
+	ownNQN := strings.TrimSpace(string(own))
+	if nqn == "" {
+		nqn = ownNQN
+	}
+	if nqn == ownNQN {
+		text, _ := os.ReadFile("/etc/nvme/hostid")
+		if id, err := nvme.ParseHostID(strings.TrimSpace(string(text))); err == nil && nqn != "" {
+			return nqn, id, nvme.CheckNQN(nqn)
+		}
+	}
+	id, ok := nvme.HostIDFromNQN(nqn)
+	if !ok {
+		_, _ = rand.Read(id[:]) // never fails
+		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	}
+	if nqn == "" {
+		nqn = id.NQN()
+	}
+	if err := nvme.CheckNQN(nqn); err != nil {
+		return "", id, fmt.Errorf("cannot use the host NQN: %w", err)
+	}
+	return nqn, id, nil
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stas-go/stas/pkg/fabricsim"
+)
+
+func TestDiscover(t *testing.T) {
+	cfg, err := fabricsim.ParseConfig(strings.NewReader(
+		"[port p]\naddress = 127.0.0.1\nservice = 0\n[dc d]\nports = p\nzoning = yes\n[subsystem s]\nnqn = nqn.2024-01.org.example:s\nports = p\n" +
+			"[zone z]\nmembers = s nqn.2024-01.org.example:host"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fabricsim.New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, port, _ := strings.Cut(f.Addr("p").String(), ":")
+	for _, tt := range []struct{ args, want, lack, wantErr string }{
+		{args: "-a 127.0.0.1 -s " + port, want: "discovery  tcp", lack: "example:s"},
+		{args: "-a localhost -f lo -q nqn.2024-01.org.example:host -s " + port, want: "nqn.2024-01.org.example:s"},
+		{args: "-a 127.0.0.1 -w 127.0.0.5 -q nqn.2024-01.org.example:host -r -o tree -s " + port, want: "└─ nqn.2024-01.org.example:s"},
+		{args: "-a 127.0.0.1 -o json -s " + port, want: `"genctr": 0`},
+		{args: "-a 127.0.0.1 -o xml", wantErr: "--output"},
+		{args: "-s 8009", wantErr: "traddr"},
+		{args: "-a 127.0.0.1 -t rdma", wantErr: "only tcp"},
+		{args: "-a 127.0.0.1 -n disk", wantErr: "--nqn"},
+		{args: "-a 127.0.0.1 -q disk", wantErr: "host NQN"},
+		{args: "-a 127.0.0.1 -s 1", wantErr: "connection refused"},
+		{args: "-a 127.0.0.1 -f nosuch0 -s " + port, wantErr: "interface"},
+	} {
+		var out bytes.Buffer
+		c := discoverCommand()
+		c.SetOut(&out)
+		c.SilenceErrors, c.SilenceUsage = true, true
+		c.SetArgs(strings.Fields(tt.args))
+		err := c.ExecuteContext(t.Context())
+		switch {
+		case tt.wantErr == "" && err != nil:
+			t.Errorf("%s: %v", tt.args, err)
+		case tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)):
+			t.Errorf("%s: error %v, want %q", tt.args, err, tt.wantErr)
+		case !strings.Contains(out.String(), tt.want), tt.lack != "" && strings.Contains(out.String(), tt.lack):
+			t.Errorf("%s: output\n%s", tt.args, out.String())
+		}
+	}
+}
