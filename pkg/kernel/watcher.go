@@ -76,16 +76,17 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		var retry <-chan time.Time
 		if err != nil {
 			w.log().Warn("cannot look at NVMe controllers, trying again", "error", err)
-			retry = time.After(retryInterval)
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryInterval):
+			}
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		case <-w.dirty.wake:
-		case <-retry:
 		case <-tick.C:
 			w.dirty.request(quietScan)
 		}
