@@ -38,12 +38,12 @@ func (p *places) hostID() *cobra.Command {
 	return w.command(p, "hostid", "Configure the host ID that belongs to the host NQN", p.pairedID)
 }
 
-// pairedID is the UUID that the host NQN in force is made of, as nvme-cli has it, or that of the
-// machine where there is no NQN yet.
+// pairedID is the UUID that the host NQN in force is made of, as nvme-cli has it; a new one where
+// the NQN is of another form, and that of the machine where there is no NQN yet.
 func (p *places) pairedID() (string, error) {
 	nqn, _ := config.FirstWord(p.at(filepath.Join(nvmeDir, "hostnqn")))
 	if p.sysConf != "" {
-		id, _ := config.LoadIdentity(p.at(p.sysConf), p.at(nvmeDir))
+		id, _ := config.LoadIdentityBelow(p.root, p.at(p.sysConf), p.at(nvmeDir))
 		if id.Host.NQN != "" {
 			nqn = id.Host.NQN
 		}
@@ -51,8 +51,13 @@ func (p *places) pairedID() (string, error) {
 	if id, ok := nvme.HostIDFromNQN(nqn); ok {
 		return id.String(), nil
 	}
+	if nqn != "" {
+		// The machine's UUID belongs to the NQN that is made of it.
+		id, err := machine.RandomUUID()
+		return id.String(), err
+	}
 	id, source, err := machine.UUID(p.root)
-	if err == nil && source == machine.Random && nqn == "" {
+	if err == nil && source == machine.Random {
 		return "", errors.New("there is nothing to derive a host ID from; run: stasadm hostnqn -f /etc/nvme/hostnqn")
 	}
 	return id.String(), err

@@ -21,6 +21,7 @@ type Identity struct {
 
 	// Missing says, where Host is zero, why, and what to run; without an identity nothing can be connected.
 	Missing string
+	Remedy  string // the command in Missing, where there is one
 }
 
 // Params are the secrets as the base of a connection's parameters.
@@ -35,12 +36,18 @@ const maxIdentityFile = 4096
 // with "file://" are the first word of that file, and what is absent is taken from the files
 // hostnqn, hostid and hostkey in etcNVMe. It reads each file once.
 func LoadIdentity(sysConf, etcNVMe string) (Identity, []Problem) {
-	i, problems, _ := loadIdentity(sysConf, etcNVMe)
+	return LoadIdentityBelow("", sysConf, etcNVMe)
+}
+
+// LoadIdentityBelow is LoadIdentity for another root directory: "file://" values are
+// looked up below root. The other paths are taken as they are.
+func LoadIdentityBelow(root, sysConf, etcNVMe string) (Identity, []Problem) {
+	i, problems, _ := loadIdentity(root, sysConf, etcNVMe)
 	return i, problems
 }
 
 // loadIdentity also gives the files that decided, whether or not they exist.
-func loadIdentity(sysConf, etcNVMe string) (Identity, []Problem, []string) {
+func loadIdentity(root, sysConf, etcNVMe string) (Identity, []Problem, []string) {
 	entries, problems, err := readSet(sysConf)
 	if err != nil {
 		for _, e := range unjoin(err) {
@@ -53,16 +60,16 @@ func loadIdentity(sysConf, etcNVMe string) (Identity, []Problem, []string) {
 	if len(problems) > 0 && problems[0].Line == 0 {
 		r.problems = nil // sys.conf is optional
 	}
-	s := &sysFile{dir: etcNVMe, path: sysConf, given: make(map[string]entry)}
+	s := &sysFile{root: root, dir: etcNVMe, path: sysConf, given: make(map[string]entry)}
 	apply(s.settings(), entries, r)
 	return s.identity(r), r.problems, s.files
 }
 
 // sysFile is sys.conf while it is read.
 type sysFile struct {
-	dir, path string
-	given     map[string]entry
-	files     []string // that were looked into for single values
+	root, dir, path string
+	given           map[string]entry
+	files           []string // that were looked into for single values
 }
 
 func (s *sysFile) settings() []setting {
@@ -83,9 +90,9 @@ func (s *sysFile) identity(r *report) Identity {
 	var i Identity
 	nqn, err := s.word("nqn", "hostnqn", nvme.CheckNQN, r)
 	if err != nil {
-		i.Missing = fmt.Sprintf("no host NQN: %v; %s", err, s.remedy("nqn", "hostnqn"))
+		i.Missing, i.Remedy = s.missing("no host NQN", err, "nqn", "hostnqn")
 	} else if id, err := s.hostID(nqn, r); err != nil {
-		i.Missing = fmt.Sprintf("no host ID: %v; %s", err, s.remedy("id", "hostid"))
+		i.Missing, i.Remedy = s.missing("no host ID", err, "id", "hostid")
 	} else {
 		i.Host = tid.Host{NQN: nqn, ID: id}
 	}
@@ -101,17 +108,18 @@ func (s *sysFile) identity(r *report) Identity {
 	return i
 }
 
-// remedy is what to do about a missing part of the identity; command makes it.
-func (s *sysFile) remedy(key, command string) string {
+// missing says why a part of the identity is missing, and which command makes it.
+func (s *sysFile) missing(what string, err error, key, command string) (missing, remedy string) {
 	e, given := s.given[key]
 	path, named := strings.CutPrefix(e.value, "file://")
 	switch {
 	case !given:
 		path = filepath.Join(s.dir, command)
 	case !named:
-		return fmt.Sprintf("correct %s= in %s", key, e.where())
+		return fmt.Sprintf("%s: %v; correct %s= in %s", what, err, key, e.where()), "stasadm " + command + " --force"
 	}
-	return fmt.Sprintf("run: stasadm %s -f %s", command, path)
+	remedy = fmt.Sprintf("stasadm %s -f %s", command, quote(path))
+	return fmt.Sprintf("%s: %v; run: %s", what, err, remedy), remedy
 }
 
 // secret is the zero Secret where none is configured.
@@ -127,7 +135,7 @@ func (s *sysFile) secret(key, file string, r *report) (tid.Secret, error) {
 func (s *sysFile) hostID(nqn string, r *report) (string, error) {
 	id, err := s.word("id", "hostid", nvme.CheckHostID, r)
 	if err == nil {
-		s.warnPair(nqn, r)
+		s.warnPair(nqn, id, r)
 		return id, nil
 	}
 	if _, given := s.given["id"]; !given && errors.Is(err, fs.ErrNotExist) {
@@ -139,19 +147,18 @@ func (s *sysFile) hostID(nqn string, r *report) (string, error) {
 }
 
 // warnPair tells of an ID that goes with two NQNs, which the kernel refuses since 6.5
-// (drivers/nvme/host/fabrics.c, nvmf_host_add).
-func (s *sysFile) warnPair(nqn string, r *report) {
-	e, ok := s.given["nqn"]
-	id, idGiven := s.given["id"]
-	idFile := filepath.Join(s.dir, "hostid")
-	if !ok || idGiven && id.value != "file://"+idFile {
+// (drivers/nvme/host/fabrics.c, nvmf_host_add): this one, and that of other tools.
+func (s *sysFile) warnPair(nqn, id string, r *report) {
+	e, given := s.given["nqn"]
+	if !given {
 		return
 	}
-	path := filepath.Join(s.dir, "hostnqn")
-	other, err := firstWord(path)
-	if err == nil && other != nqn && nvme.CheckNQN(other) == nil {
-		r.add(e, SharedHostID, shown(e.value), "%s belongs to the NQN in %s; kernels from 6.5 refuse to connect with one host ID for two NQNs; give this NQN an id of its own",
-			idFile, path)
+	nqnFile, idFile := filepath.Join(s.dir, "hostnqn"), filepath.Join(s.dir, "hostid")
+	otherNQN, errNQN := firstWord(nqnFile)
+	otherID, errID := firstWord(idFile)
+	if errNQN == nil && errID == nil && otherNQN != nqn && nvme.CheckNQN(otherNQN) == nil && strings.EqualFold(otherID, id) {
+		r.add(e, SharedHostID, shown(e.value), "the host ID %s is also that of the NQN in %s; kernels from 6.5 refuse to connect with one host ID for two NQNs",
+			shown(id), nqnFile).Remedy = "stasadm hostid --force"
 	}
 }
 
@@ -194,7 +201,9 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 		}
 		return e.value, nil
 	}
-	if !given {
+	if given {
+		path = filepath.Join(s.root, path)
+	} else {
 		path = filepath.Join(s.dir, file)
 		e = entry{file: path}
 	}

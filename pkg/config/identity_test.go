@@ -44,7 +44,7 @@ func TestLoadIdentity(t *testing.T) {
 		"values":           {files: files{"sys.conf": "[Host]\nnqn=" + nqnA + "\nid=" + uuidB + "\nsymname=rack 4, host 7\n"}, nqn: nqnA, id: uuidB, symname: "rack 4, host 7"},
 		"other files":      {files: files{"sys.conf": "[Host]\nnqn=file://DIR/other\nid=file://DIR/id\nsymname=file://DIR/name\n", "other": nqnB, "id": uuidB, "name": "seven of nine"}, nqn: nqnB, id: uuidB, symname: "seven"},
 		"file missing":     {files: files{"sys.conf": "[Host]\nnqn=file://DIR/other\n", "hostnqn": nqnA, "hostid": uuidA}, missing: "no host NQN: DIR/other does not exist; run: stasadm hostnqn -f DIR/other", problem: "sys.conf:2: [Host] nqn=file://DIR/other: "},
-		"id for two NQNs":  {files: files{"sys.conf": "[Host]\nnqn=" + nqnB + "\n", "hostnqn": nqnA, "hostid": uuidA}, nqn: nqnB, id: uuidA, problem: "sys.conf:2: [Host] nqn=" + nqnB + ": DIR/hostid belongs to the NQN in DIR/hostnqn; kernels from 6.5"},
+		"id for two NQNs":  {files: files{"sys.conf": "[Host]\nnqn=" + nqnB + "\n", "hostnqn": nqnA, "hostid": uuidA}, nqn: nqnB, id: uuidA, problem: "sys.conf:2: [Host] nqn=" + nqnB + ": the host ID " + uuidA + " is also that of the NQN in DIR/hostnqn; kernels from 6.5"},
 		"key":              {files: files{"hostnqn": nqnA, "hostkey": secretA + "\n"}, nqn: nqnA, id: uuidA, key: secretA},
 		"key as value":     {files: files{"hostnqn": nqnA, "hostkey": secretA, "sys.conf": "[Host]\nkey=" + secretB + "\n"}, nqn: nqnA, id: uuidA, key: secretB},
 		"bad key":          {files: files{"hostnqn": nqnA, "hostkey": "hunter2hunter2"}, missing: "the secret of this host cannot be used", problem: "DIR/hostkey: "},
@@ -60,6 +60,9 @@ func TestLoadIdentity(t *testing.T) {
 				write(t, dir, file, strings.ReplaceAll(text, "DIR", dir))
 			}
 			i, problems := LoadIdentity(filepath.Join(dir, "sys.conf"), dir)
+			if strings.Contains(i.Missing, "run: ") != strings.HasPrefix(i.Remedy, "stasadm ") {
+				t.Errorf("remedy %q", i.Remedy)
+			}
 			if i.Host.NQN != c.nqn || i.Host.ID != c.id || i.SymName != c.symname || i.HostKey.Reveal() != c.key {
 				t.Errorf("got %+v", i)
 			}

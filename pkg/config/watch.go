@@ -28,7 +28,7 @@ func WatchIdentity(ctx context.Context, sysConf, etcNVMe string) (<-chan struct{
 		return nil, fmt.Errorf("cannot watch the host identity: %w", err)
 	}
 	w := &identityWatcher{sysConf: sysConf, dir: etcNVMe, notify: notify, changed: make(chan struct{}, 1)}
-	w.told, _, w.files = loadIdentity(sysConf, etcNVMe)
+	w.told, _, w.files = loadIdentity("", sysConf, etcNVMe)
 	w.place()
 	go w.run(ctx)
 	return w.changed, nil
@@ -80,11 +80,11 @@ func (w *identityWatcher) run(ctx context.Context) {
 // look places the watches before it reads, so that nothing falls between.
 func (w *identityWatcher) look() {
 	w.place()
-	now, _, files := loadIdentity(w.sysConf, w.dir)
+	now, _, files := loadIdentity("", w.sysConf, w.dir)
 	if files != nil && !slices.Equal(files, w.files) {
 		w.files = files
 		w.place()
-		now, _, _ = loadIdentity(w.sysConf, w.dir)
+		now, _, _ = loadIdentity("", w.sysConf, w.dir)
 	}
 	if now == w.told {
 		return

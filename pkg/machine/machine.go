@@ -47,11 +47,17 @@ func UUID(root string) (nvme.HostID, Source, error) {
 			return id, s.source, nil
 		}
 	}
+	id, err := RandomUUID()
+	return id, Random, err
+}
+
+// RandomUUID makes a UUID that nothing else has.
+func RandomUUID() (nvme.HostID, error) {
 	var id nvme.HostID
 	if _, err := rand.Read(id[:]); err != nil {
-		return id, Random, fmt.Errorf("cannot make a random UUID: %w", err)
+		return id, fmt.Errorf("cannot make a random UUID: %w", err)
 	}
-	return version4(id), Random, nil
+	return version4(id), nil
 }
 
 // fromMachineID hashes the machine ID, keyed by the application.
