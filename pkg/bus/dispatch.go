@@ -185,7 +185,8 @@ func (b *bound) Call(args ...any) (_ []any, err error) {
 			err = busError(errFailed, "%s failed by a defect of the program; its log has more", b.name)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), b.tree.timeout)
+	c := args[0].(*call)
+	ctx, cancel := context.WithTimeout(c.conn.Context(), b.tree.timeout)
 	defer cancel()
 	select {
 	case b.tree.slots <- struct{}{}:
@@ -193,7 +194,6 @@ func (b *bound) Call(args ...any) (_ []any, err error) {
 	case <-ctx.Done():
 		return nil, busError(errLimitsExceeded, "%d calls were being answered for %v: try again later", maxCalls, b.tree.timeout)
 	}
-	c := args[0].(*call)
 	reply, err := b.run(ctx, c)
 	if err == nil {
 		c.reply(reply)
