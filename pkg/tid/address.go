@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/stas-go/stas/pkg/nvme"
 )
 
 // ParseIP reads a numeric IP address with an optional scope. An IPv4-mapped
@@ -32,6 +34,22 @@ func CanonicalIP(s string) (string, error) {
 	return a.String(), nil
 }
 
+// Where gives the part of an address by which Transport IDs that may mean one connection are
+// found: without the scope, in one spelling, and as it is where it is no address of that transport.
+func Where(transport nvme.Transport, traddr string) string {
+	traddr = present(traddr)
+	if transport == nvme.FC {
+		if a, err := canonicalFC(traddr); err == nil {
+			return a
+		}
+		return traddr
+	}
+	if a, err := ParseIP(traddr); err == nil {
+		return a.WithZone("").String()
+	}
+	return traddr
+}
+
 // SameIP says whether a and b are the same IP address in any spelling; scopes
 // are ignored, an IPv4-mapped address equals the IPv4 one, and what is not a numeric
 // address is compared byte for byte.
@@ -54,7 +72,7 @@ func Zone(s string) string {
 // 16-digit names, the only form that the kernel takes (drivers/nvme/host/fc.c, nvme_fc_parse_traddr).
 // Discovery log pages may separate the names by a comma.
 func canonicalFC(s string) (string, error) {
-	nn, pn, ok := strings.Cut(strings.Replace(strings.ToLower(s), ",", ":", 1), ":")
+	nn, pn, ok := strings.Cut(strings.ToLower(withoutComma(s)), ":")
 	node, okN := worldWideName(nn, "nn-0x")
 	port, okP := worldWideName(pn, "pn-0x")
 	if !ok || !okN || !okP {
@@ -62,6 +80,9 @@ func canonicalFC(s string) (string, error) {
 	}
 	return "nn-0x" + node + ":pn-0x" + port, nil
 }
+
+// withoutComma gives an FC address whose names a comma separates the usual form.
+func withoutComma(s string) string { return strings.Replace(s, ",", ":", 1) }
 
 func worldWideName(s, prefix string) (string, bool) {
 	hex, ok := strings.CutPrefix(s, prefix)

@@ -84,6 +84,12 @@ func (p Params) Over(base Params) Params {
 			*f = *baseTexts[i]
 		}
 	}
+	secrets, baseSecrets := p.secrets(), base.secrets()
+	for i, f := range secrets {
+		if f.IsZero() {
+			*f = *baseSecrets[i]
+		}
+	}
 	return p
 }
 
@@ -96,9 +102,9 @@ func (p *Params) flags() []*Flag {
 	return []*Flag{&p.DuplicateConnect, &p.DisableSQFlow, &p.HdrDigest, &p.DataDigest, &p.TLS, &p.Concat}
 }
 
-func (p *Params) texts() []*string {
-	return []*string{&p.Keyring, &p.TLSKeyIdentity, &p.TLSKey.text, &p.DHCHAPSecret.text, &p.DHCHAPCtrl.text}
-}
+func (p *Params) texts() []*string { return []*string{&p.Keyring, &p.TLSKeyIdentity} }
+
+func (p *Params) secrets() []*Secret { return []*Secret{&p.TLSKey, &p.DHCHAPSecret, &p.DHCHAPCtrl} }
 
 // intNames and flagNames are the kernel's option names, in the order of ints and flags.
 var (

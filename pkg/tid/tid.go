@@ -3,6 +3,7 @@ package tid
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/stas-go/stas/pkg/nvme"
@@ -45,6 +46,9 @@ func (k Kind) String() string {
 // Host names are refused: resolve first.
 func New(kind Kind, t TID) (TID, error) {
 	t.Transport = nvme.Transport(strings.ToLower(string(t.Transport)))
+	if t.Transport == nvme.FC {
+		t.Traddr, t.HostTraddr = withoutComma(t.Traddr), withoutComma(t.HostTraddr)
+	}
 	for _, f := range []*string{&t.Traddr, &t.Trsvcid, &t.NQN, &t.HostTraddr, &t.HostIface, &t.HostNQN} {
 		*f = present(*f)
 		if i := strings.IndexFunc(*f, unsafeInOption); i >= 0 {
@@ -63,7 +67,7 @@ func New(kind Kind, t TID) (TID, error) {
 			}
 		}
 		t.Trsvcid = cmp.Or(t.Trsvcid, t.Transport.DefaultPort(kind == Discovery))
-		if err := checkPort(t.Trsvcid); err != nil {
+		if t.Trsvcid, err = canonicalPort(t.Trsvcid); err != nil {
 			return TID{}, err
 		}
 	case nvme.FC:
@@ -108,18 +112,21 @@ func present(s string) string {
 // /dev/nvme-fabrics, which has no quoting (drivers/nvme/host/fabrics.c, nvmf_parse_options).
 func unsafeInOption(r rune) bool { return r <= ' ' || r == ',' || r >= 0x7f }
 
-func checkPort(s string) error {
+// canonicalPort checks a port and gives it without leading zeros: the kernel compares
+// services as text when it looks for duplicates (drivers/nvme/host/fabrics.c, nvmf_ip_options_match).
+func canonicalPort(s string) (string, error) {
 	n := 0
 	for _, c := range s {
 		if c < '0' || c > '9' || n > 65535 {
-			return fmt.Errorf("trsvcid %q is not a port; allowed are 1 to 65535", s)
+			n = 0
+			break
 		}
 		n = n*10 + int(c-'0')
 	}
 	if n < 1 || n > 65535 {
-		return fmt.Errorf("trsvcid %q is not a port; allowed are 1 to 65535", s)
+		return "", fmt.Errorf("trsvcid %q is not a port; allowed are 1 to 65535", s)
 	}
-	return nil
+	return strconv.Itoa(n), nil
 }
 
 // String is the log form: (transport, traddr, trsvcid[, nqn][, host_iface][, host_traddr]).
