@@ -1,0 +1,110 @@
+// Package check looks for what keeps stas from doing what was asked of it: in the
+// configuration files, and in the host that it runs on. It only reads.
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/exclusion"
+)
+
+// Finding is one thing that is wrong, or may be.
+type Finding struct {
+	ID       string `json:"id"` // names the kind; does not change between versions
+	Severity string `json:"severity"`
+	Where    string `json:"where"`            // file:line, or the object
+	What     string `json:"what"`             // in words, without secrets
+	Remedy   string `json:"remedy,omitempty"` // a shell command after which the finding is gone; empty: What says what to do
+}
+
+// The severities. An error is something that was asked for and does not happen.
+const (
+	Error   = "error"
+	Warning = "warning"
+)
+
+// Files are the paths of all configuration files.
+type Files struct {
+	Root                         string // below which "file://" values of sys.conf are looked up
+	Staf, Stac, Sys, Fabrics     string
+	NVMe                         string // directory of hostnqn, hostid and hostkey
+	Exclusions, ExclusionDropIns string
+}
+
+// Configuration is what the files say where they are usable.
+type Configuration struct {
+	Staf     *config.Staf
+	Stac     *config.Stac
+	Identity config.Identity
+}
+
+// Configured checks the files.
+func Configured(f Files) (Configuration, []Finding) {
+	var c Configuration
+	var list []Finding
+	staf := config.StafSource{Files: config.Files{Own: f.Staf, Fabrics: f.Fabrics}}
+	stac := config.StacSource{Files: config.Files{Own: f.Stac, Fabrics: f.Fabrics}}
+	var problems, more []config.Problem
+	c.Staf, problems = staf.Load()
+	c.Stac, more = stac.Load()
+	problems = append(problems, more...)
+	c.Identity, more = config.LoadIdentityBelow(f.Root, f.Sys, f.NVMe)
+	problems = append(problems, more...)
+	for _, p := range problems {
+		list = append(list, ofProblem(p))
+	}
+	if c.Identity.Missing != "" {
+		list = append(list, Finding{ID: "no-identity", Severity: Error, Where: f.Sys, What: c.Identity.Missing, Remedy: c.Identity.Remedy})
+	}
+	_, excluded := exclusion.Load(f.Exclusions, f.ExclusionDropIns)
+	for _, p := range excluded {
+		list = append(list, ofExclusion(p))
+	}
+	return c, Sorted(list)
+}
+
+func ofProblem(p config.Problem) Finding {
+	f := Finding{ID: string(p.ID), Severity: p.Severity.String(), Where: p.File, Remedy: p.Remedy}
+	if p.Line > 0 {
+		f.Where = fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	p.File, p.Line = "", 0
+	f.What = p.String()[len(": "):]
+	return f
+}
+
+func ofExclusion(p exclusion.Problem) Finding {
+	f := Finding{ID: "exclusion-" + exclusionKinds[p.Kind], Severity: Warning, Where: p.File, What: p.Text}
+	if p.Line > 0 {
+		f.Where = fmt.Sprintf("%s:%d", p.File, p.Line)
+		f.Remedy = fmt.Sprintf("sed -i '%ds/^/#/' %s", p.Line, quote(p.File))
+	} else {
+		f.Remedy = fmt.Sprintf("mv %s %s", quote(p.File), quote(p.File+".rejected"))
+	}
+	if p.Kind == exclusion.BadEntry || p.Kind == exclusion.Unreadable {
+		f.Severity = Error
+	}
+	return f
+}
+
+var exclusionKinds = map[exclusion.Kind]string{
+	exclusion.Unreadable: "unreadable", exclusion.BadHeader: "bad-header", exclusion.StrayEntry: "stray-entry",
+	exclusion.BadEntry: "bad-entry", exclusion.Suspicious: "suspicious",
+}
+
+// Sorted gives findings once each, errors first, otherwise in their order.
+func Sorted(list []Finding) []Finding {
+	var once []Finding
+	seen := make(map[Finding]bool, len(list))
+	for _, f := range list {
+		if !seen[f] {
+			seen[f] = true
+			once = append(once, f)
+		}
+	}
+	slices.SortStableFunc(once, func(a, b Finding) int { return cmp.Compare(a.Severity, b.Severity) })
+	return once
+}
