@@ -1,6 +1,8 @@
 package fabricsim
 
 import (
+	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -87,4 +89,29 @@ func FuzzParseConfig(f *testing.F) {
 			t.Error("neither a configuration nor an error")
 		}
 	})
+}
+
+// The examples that come with the project are good configurations.
+func TestLabs(t *testing.T) {
+	files, err := filepath.Glob("../../test/lab/*.ini")
+	if err != nil || len(files) < 4 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		c, err := LoadConfig(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		c.Announce = false
+		for i := range c.Ports { // not the ports of a lab that may be running
+			c.Ports[i].Address = netip.AddrPortFrom(c.Ports[i].Address.Addr(), 0)
+		}
+		f, err := New(c, nil)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		f.Close()
+	}
 }
