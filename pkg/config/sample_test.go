@@ -52,3 +52,42 @@ func TestSamplesShowEveryKey(t *testing.T) {
 		}
 	}
 }
+
+// TestManualsNameEveryKey checks that each key stands in the manual page of its file.
+func TestManualsNameEveryKey(t *testing.T) {
+	fabrics := []string{"controller", "nqn", "hostnqn", "hostid", "hostsymname", "persistent"}
+	for i := range params {
+		if fabricsParam(params[i].key) != nil {
+			fabrics = append(fabrics, params[i].key)
+		}
+		if params[i].other != "" {
+			fabrics = append(fabrics, params[i].other)
+		}
+	}
+	pages := map[string][]string{"nvme-stas.conf.5": fabrics}
+	for page, settings := range map[string][]setting{
+		"stafd.conf.5": stafSettings(DefaultStaf(), &Scope{}, &oldStaf{}),
+		"stacd.conf.5": stacSettings(DefaultStac(), &Scope{}, &oldStac{}),
+		"sys.conf.5":   (&sysFile{}).settings(),
+	} {
+		for _, s := range settings {
+			pages[page] = append(pages[page], s.key)
+		}
+		if page != "sys.conf.5" {
+			for i := range params {
+				pages[page] = append(pages[page], params[i].key)
+			}
+		}
+	}
+	for page, keys := range pages {
+		text, err := os.ReadFile("../../man/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys {
+			if !regexp.MustCompile(`(?m)^\.(It )?Ic (.* )?` + key + `( |$)`).Match(text) {
+				t.Errorf("%s does not name %s", page, key)
+			}
+		}
+	}
+}
