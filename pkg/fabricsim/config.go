@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
 )
 
 // Config is what a fabric consists of at its start.
@@ -85,9 +86,7 @@ const (
 type HostConfig struct {
 	Name string
 	NQN  string
-	Key  nvme.DHCHAPSecret // DH-HMAC-CHAP key of the host
-	// ControllerKey proves controllers to this host, if it asks for that.
-	ControllerKey nvme.DHCHAPSecret
+	Auth nvmetcp.AuthPolicy
 }
 
 // ZoneConfig is a set of hosts and subsystems, by name or NQN.

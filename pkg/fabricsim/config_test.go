@@ -32,6 +32,8 @@ func TestConfigErrors(t *testing.T) {
 		port + "[subsystem s]\nnamespace = 9999999999T":             "line 4: namespace",
 		port + "[host h]":                                  "line 3: [host h]: nqn is missing",
 		port + "[host h]\ndhchap-key = DHHC-1:x":           "line 4: dhchap-key",
+		port + "[host h]\ndhchap-hash = md5":     "line 4: dhchap-hash",
+		port + "[host h]\ndhchap-dhgroup = 7":    "line 4: dhchap-dhgroup",
 		port + "[fault f]\naction = close":                 "needs a step",
 		port + "[fault f]\naction = close\nstep=x":         "step \"x\" is none of",
 		port + "[fault f]\naction = status=0":              "no status",

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
 )
 
 // setter takes one key of a section, finisher adds the section to the configuration.
@@ -207,15 +208,19 @@ func (s *SubsystemConfig) set(key, value string) (err error) {
 }
 
 func parseHost(c *Config, name string) (setter, finisher) {
-	h := HostConfig{Name: name}
+	h := HostConfig{Name: name, Auth: nvmetcp.AuthPolicy{Group: nvmetcp.FFDHE2048}}
 	return func(key, value string) (err error) {
 			switch key {
 			case "nqn":
 				h.NQN, err = value, nvme.CheckNQN(value)
 			case "dhchap-key":
-				h.Key, err = nvme.ParseDHCHAPSecret(value)
+				h.Auth.Host, err = nvme.ParseDHCHAPSecret(value)
 			case "dhchap-ctrl-key":
-				h.ControllerKey, err = nvme.ParseDHCHAPSecret(value)
+				h.Auth.Controller, err = nvme.ParseDHCHAPSecret(value)
+			case "dhchap-hash":
+				h.Auth.Hash, err = parseHash(value)
+			case "dhchap-dhgroup":
+				h.Auth.Group, err = nvmetcp.ParseDHGroup(value)
 			default:
 				err = errUnknownKey
 			}

@@ -107,6 +107,18 @@ func parseSecType(s string) (nvme.SecType, error) {
 	return 0, fmt.Errorf("%q is neither none, tls1.2 nor tls1.3", s)
 }
 
+func parseHash(s string) (nvme.KeyHash, error) {
+	switch s {
+	case "sha256":
+		return nvme.HashSHA256, nil
+	case "sha384":
+		return nvme.HashSHA384, nil
+	case "sha512":
+		return nvme.HashSHA512, nil
+	}
+	return 0, fmt.Errorf("%q is neither sha256, sha384 nor sha512", s)
+}
+
 func parseEntry(c *Config, name string) (setter, finisher) {
 	e := EntryConfig{Name: name, Entry: nvme.DiscoveryEntry{Transport: nvme.TransportTypeTCP,
 		AddrFamily: nvme.AddrFamilyIPv4, Subtype: nvme.SubtypeNVMe, CntlID: nvme.CntlIDDynamic, ASQSize: 32}}

@@ -70,9 +70,9 @@ func (d *dc) Identify(*nvmetcp.Controller) nvme.Identify {
 	return id
 }
 
-// HostKeys makes hosts authenticate that have a key.
-func (d *dc) HostKeys(hostNQN string) (host, controller nvme.DHCHAPSecret) {
-	return d.fabric.hostKeys(hostNQN)
+// AuthPolicy makes hosts authenticate that have a key.
+func (d *dc) AuthPolicy(hostNQN string) nvmetcp.AuthPolicy {
+	return d.fabric.authPolicy(hostNQN)
 }
 
 // Opened makes the view of a host.

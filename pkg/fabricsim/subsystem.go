@@ -117,16 +117,15 @@ func (s *subsystem) ActiveNamespaces(after uint32, most int) []uint32 {
 	return list
 }
 
-// HostKeys makes hosts authenticate that have a key.
-func (s *subsystem) HostKeys(hostNQN string) (host, controller nvme.DHCHAPSecret) {
-	return s.fabric.hostKeys(hostNQN)
+// AuthPolicy makes hosts authenticate that have a key.
+func (s *subsystem) AuthPolicy(hostNQN string) nvmetcp.AuthPolicy {
+	return s.fabric.authPolicy(hostNQN)
 }
 
-func (f *Fabric) hostKeys(nqn string) (host, controller nvme.DHCHAPSecret) {
+func (f *Fabric) authPolicy(nqn string) nvmetcp.AuthPolicy {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	h := f.hosts[nqn]
-	return h.Key, h.ControllerKey
+	return f.hosts[nqn].Auth
 }
 
 // Opened ends the connection after a while if a fault says so.

@@ -24,7 +24,8 @@ type HostConfig struct {
 	// CommandTimeout bounds every command; 0 stands for 10 s.
 	CommandTimeout time.Duration
 	// Key authenticates this host where the controller asks for it (DH-HMAC-CHAP).
-	Key nvme.DHCHAPSecret
+	// With ControllerKey the controller has to prove itself too.
+	Key, ControllerKey nvme.DHCHAPSecret
 }
 
 // Depths of the queues of a host. 32 is what Linux uses for the admin queue

@@ -206,7 +206,9 @@ func (c *conn) readError(err error) error {
 // rearm sets the time at which the connection counts as dead.
 func (c *conn) rearm() {
 	var deadline time.Time
-	if c.ctrl != nil && c.qid == 0 {
+	if c.auth.pending() {
+		deadline = time.Now().Add(setupTimeout)
+	} else if c.ctrl != nil && c.qid == 0 {
 		if kato := c.ctrl.KeepAlive(); kato > 0 {
 			deadline = time.Now().Add(kato + keepAliveGrace)
 		}

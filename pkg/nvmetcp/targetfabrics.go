@@ -114,9 +114,9 @@ func (c *conn) connectAdmin(data *nvme.ConnectData, kato time.Duration) reply {
 	}
 	c.ctrl = ctrl
 	c.r.MaxData = nvme.MaxDIMSize
-	c.rearm()
 	result := uint64(ctrl.id)
 	c.auth = newAuth(backend, ctrl)
+	c.rearm()
 	if c.auth.pending() {
 		result |= connectAuthRequired
 	}
@@ -138,9 +138,9 @@ func (c *conn) connectIO(data *nvme.ConnectData, qid uint16) reply {
 	c.qid = qid
 	c.ctrl = ctrl
 	c.r.MaxData = maxH2CData
-	c.rearm()
 	result := uint64(ctrl.id)
 	c.auth = newAuth(ctrl.backend, ctrl)
+	c.rearm()
 	if c.auth.pending() {
 		result |= connectAuthRequired
 	}
