@@ -46,6 +46,12 @@ func Run(t testing.TB, name string, args ...string) string {
 	return out
 }
 
+// Try is Run for what may fail.
+func Try(name string, args ...string) error {
+	_, err := output(name, args...)
+	return err
+}
+
 // output gives standard output; the error has the command and its standard error.
 func output(name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)

@@ -3,6 +3,7 @@ package fabric
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -102,6 +103,18 @@ func (r *Recorder) Count(action, event string) int {
 		}
 	}
 	return n
+}
+
+// Await waits until n events so far have the action and event, as Count counts them. Unlike looking at sysfs it costs
+// the machine next to nothing while many controllers are being made.
+func (r *Recorder) Await(t testing.TB, within time.Duration, n int, action, event string) {
+	t.Helper()
+	Eventually(t, within, func() error {
+		if have := r.Count(action, event); have < n {
+			return fmt.Errorf("%d of %d events %s %s", have, n, action, event)
+		}
+		return nil
+	})
 }
 
 // NoneRemoved fails the test when a controller was removed, or lost its connection and made a new one.
