@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,12 +21,14 @@ var (
 
 func run() int {
 	root := newRoot()
-	cmd, err := root.ExecuteC()
+	cmd, err := root.ExecuteContextC(context.Background())
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errFindings):
 		return 3
+	case errors.Is(err, errNoMatch):
+		return 1
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(os.Stderr, "stasadm: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return 2
