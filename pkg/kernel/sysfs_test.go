@@ -13,7 +13,13 @@ import (
 	"go.uber.org/goleak"
 )
 
+// realWorker as argument makes a worker of this binary work on the machine's own kernel.
+const realWorker = "-real"
+
 func TestMain(m *testing.M) {
+	if slices.Contains(os.Args, realWorker) {
+		RunWorkerIfAsked()
+	}
 	if os.Getenv(workerEnv) != "" {
 		// Not os.Exit, with which the race detector waits a second.
 		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, uintptr(scriptedWorker()), 0, 0)
