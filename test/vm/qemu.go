@@ -139,8 +139,11 @@ func (r *run) interactive(ctx context.Context, image, share, accel string) error
 	return c.Wait()
 }
 
+// bootTime is how long the guest may take until it begins with the command.
+const bootTime = 3 * time.Minute
+
 // errNoStart: the guest ended before it had begun with the command.
-var errNoStart = errors.New("the guest died while it booted")
+var errNoStart = errors.New("the guest died or hung while it booted")
 
 // batch runs the command; the error is about the test bed, the code is the command's.
 func (r *run) batch(ctx context.Context, image, share, accel string) (int, error) {
@@ -182,13 +185,19 @@ func (r *run) batch(ctx context.Context, image, share, accel string) (int, error
 		_, _ = io.Copy(os.Stdout, output)
 	}()
 
+	// A boot that hangs says nothing; under emulation on a busy machine a good one takes half a minute.
+	boot := time.AfterFunc(bootTime, func() { _ = c.Process.Kill() })
+	defer boot.Stop()
 	code, started, ended := 125, false, false
 	for s := bufio.NewScanner(control); s.Scan(); {
 		word, rest, _ := strings.Cut(s.Text(), " ")
 		switch word {
 		case "stage":
 			r.say("%s", rest)
-			started = started || strings.HasPrefix(rest, "running ")
+			if strings.HasPrefix(rest, "running ") {
+				started = true
+				boot.Stop()
+			}
 		case "exit":
 			if n, err := strconv.Atoi(rest); err == nil {
 				code, ended = n, true
