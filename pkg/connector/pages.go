@@ -24,7 +24,9 @@ type dlp struct {
 func (p *dlp) adds() bool { return p.meta.Disposition == bus.Active }
 
 // removes says whether what the page does not list is known not to be listed.
-func (p *dlp) removes() bool { return p.meta.Disposition == bus.Active && p.meta.Complete }
+func (p *dlp) removes() bool {
+	return p.meta.Disposition == bus.Active && p.meta.Complete && p.meta.Dropped == 0
+}
 
 // news is one answer of stafd: all pages it knows, and the content of those that are new.
 type news struct {

@@ -159,7 +159,7 @@ func (c *Connector) evidence(s *stray, owner registry.Owner) evidence {
 		zoning: c.cfg.HonorFabricZoning, incomplete: !c.configured || c.cfg.Incomplete || c.identity.Host.NQN == "",
 		answered: c.answered, unlisted: s.unlisted, allSaid: true}
 	for _, p := range c.pages {
-		if p.adds() && !p.meta.Complete {
+		if p.adds() && !p.removes() {
 			e.allSaid = false
 		}
 	}

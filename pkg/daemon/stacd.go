@@ -32,6 +32,7 @@ func buildStacd(d *daemon) service {
 			cfg, problems := source.Load()
 			d.report(problems)
 			d.trace.configure(cfg.Tron)
+			server.DebugChanged()
 			who := d.loadIdentity()
 			id.set(who)
 			c.Configure(cfg, who)

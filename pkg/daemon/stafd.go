@@ -39,6 +39,7 @@ func buildStafd(d *daemon) service {
 			cfg, problems := source.Load()
 			d.report(problems)
 			d.trace.configure(cfg.Tron)
+			server.DebugChanged()
 			who := d.loadIdentity()
 			id.set(who)
 			f.Configure(cfg, who)

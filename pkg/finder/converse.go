@@ -192,9 +192,13 @@ func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
 		p := *d.page
 		p.genctr, p.readAt = log.GenCtr, time.Now()
 		d.page = &p
+		if p.dropped != uint32(log.Dropped) {
+			p.dropped = uint32(log.Dropped)
+			f.publish(d)
+		}
 	case changed:
 		now := time.Now()
-		d.page = &page{revision: nextRevision(d.page, now), genctr: log.GenCtr, readAt: now, entries: entries}
+		d.page = &page{revision: nextRevision(d.page, now), genctr: log.GenCtr, readAt: now, entries: entries, dropped: uint32(log.Dropped)}
 		f.log.Info("discovery log page changed", "dc", d.id(), "device", d.device.Name, "records", len(entries), "generation", log.GenCtr)
 		f.resolveSources = true
 		f.announce(d)

@@ -13,6 +13,7 @@ type page struct {
 	revision uint64 // rises with the content; unlike the generation counter it does so across restarts of the controller
 	genctr   uint64
 	readAt   time.Time
+	dropped  uint32 // records that made no sense; with any, absence from the page proves nothing
 	entries  []nvme.DiscoveryEntry
 }
 

@@ -143,7 +143,7 @@ func (d *dc) busPage() bus.Page {
 	p := bus.Page{Key: d.key, ID: busID(d.id()), HostID: d.want.Host.ID, Disposition: bus.Disposition(d.disposition.String())}
 	if d.page != nil {
 		p.Complete, p.Revision, p.GenCtr, p.ReadAt = true, d.page.revision, d.page.genctr, d.page.readAt
-		p.Records = uint32(len(d.page.entries))
+		p.Records, p.Dropped = uint32(len(d.page.entries)), d.page.dropped
 	}
 	return p
 }

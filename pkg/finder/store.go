@@ -48,6 +48,7 @@ type remembered struct {
 	Revision    uint64
 	GenCtr      uint64
 	ReadAt      int64 // Unix time in milliseconds
+	Dropped     uint32
 	Entries     []nvme.DiscoveryEntry
 }
 
@@ -199,6 +200,7 @@ func (f *Finder) save(d *dc) {
 	r := &remembered{Version: stateVersion, Key: d.key, TID: d.id(), Host: d.want.Host, Sources: d.want.Sources, Disposition: d.disposition}
 	if p := d.page; p != nil {
 		r.Complete, r.Revision, r.GenCtr, r.ReadAt, r.Entries = true, p.revision, p.genctr, p.readAt.UnixMilli(), p.entries
+		r.Dropped = p.dropped
 	}
 	f.opts.Store.save(r)
 }
