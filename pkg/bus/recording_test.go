@@ -3,7 +3,6 @@ package bus
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
@@ -11,11 +10,8 @@ import (
 
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/test/privatebus"
+	"github.com/stas-go/stas/test/recording"
 )
-
-// recording is what nvme-stas 2.4.1 answers: calls with their replies, and the
-// output of busctl introspect.
-const recording = "testdata/nvme-stas-2.4.1.txt"
 
 // recordedOperation is the state of an operation that has succeeded.
 var recordedOperation = Dict(Object{{"fail count", 0}, {"completed", true}, {"alive", true}})
@@ -65,36 +61,6 @@ func recordedFabric() (staf, stac *fakeDaemon) {
 	return staf, stac
 }
 
-// recorded is one recorded call.
-type recorded struct {
-	name, path, iface, member string
-	args                      []string // signature and arguments, as busctl takes them
-	typ, reply                string
-}
-
-func readRecording(t *testing.T) (calls []recorded, introspection map[string]string) {
-	t.Helper()
-	b, err := os.ReadFile(recording)
-	if err != nil {
-		t.Fatal(err)
-	}
-	introspection = make(map[string]string)
-	text, rest, _ := strings.Cut(string(b), "\n# Introspection of ")
-	for part := range strings.SplitSeq(rest, "# Introspection of ") {
-		name, table, _ := strings.Cut(part, "\n")
-		introspection[name] = table
-	}
-	for _, block := range strings.Split(text, "\n## ")[1:] {
-		head, body, _ := strings.Cut(block, "\n")
-		typ, reply, _ := strings.Cut(body, "\n")
-		words := strings.Split(head, " ")
-		calls = append(calls, recorded{
-			words[0], words[1], words[2], words[3], words[4:], strings.TrimPrefix(typ, "type "), strings.TrimSpace(reply),
-		})
-	}
-	return calls, introspection
-}
-
 func TestRepliesEqualTheRecording(t *testing.T) {
 	b := privatebus.Start(t)
 	staf, stac := recordedFabric()
@@ -103,21 +69,21 @@ func TestRepliesEqualTheRecording(t *testing.T) {
 	start(t, cs)
 	onBus(t, cs.server)
 
-	calls, introspection := readRecording(t)
+	calls, introspection := recording.Calls(), recording.Introspection()
 	if len(calls) != 13 || len(introspection) != 2 {
 		t.Fatalf("the recording has %d calls and %d introspections", len(calls), len(introspection))
 	}
 	for _, r := range calls {
-		out := b.Busctl(append([]string{"--json=short", "call", r.name, r.path, r.iface, r.member}, r.args...)...)
+		out := b.Busctl(append([]string{"--json=short", "call", r.Name, r.Path, r.Interface, r.Member}, r.Args...)...)
 		var reply struct {
 			Type string
 			Data []json.RawMessage
 		}
 		if err := json.Unmarshal([]byte(out), &reply); err != nil || len(reply.Data) != 1 {
-			t.Fatalf("%s %v: %s: %v", r.member, r.args, out, err)
+			t.Fatalf("%s %v: %s: %v", r.Member, r.Args, out, err)
 		}
-		if reply.Type != r.typ {
-			t.Errorf("%s %v has type %s, recorded is %s", r.member, r.args, reply.Type, r.typ)
+		if reply.Type != r.Type {
+			t.Errorf("%s %v has type %s, recorded is %s", r.Member, r.Args, reply.Type, r.Type)
 		}
 		data := []byte(reply.Data[0])
 		if reply.Type == "s" {
@@ -131,8 +97,8 @@ func TestRepliesEqualTheRecording(t *testing.T) {
 		if err := json.Indent(&indented, data, "", " "); err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(r.reply, indented.String()); d != "" {
-			t.Errorf("%s %s %v (-recorded +ours):\n%s", r.iface, r.member, r.args, d)
+		if d := cmp.Diff(r.Reply, indented.String()); d != "" {
+			t.Errorf("%s %s %v (-recorded +ours):\n%s", r.Interface, r.Member, r.Args, d)
 		}
 	}
 	for name, want := range introspection {
@@ -144,7 +110,9 @@ func TestRepliesEqualTheRecording(t *testing.T) {
 			}
 			delete(got, iface)
 		}
-		delete(got, pagesInterface)
+		for _, later := range []string{pagesInterface, objectManager, ioEventsInterface} {
+			delete(got, later)
+		}
 		if len(got) != 0 {
 			t.Errorf("%s has more interfaces than were recorded: %v", name, got)
 		}
