@@ -14,3 +14,13 @@ var Staf string
 //
 //go:embed org.nvmexpress.stac.xml
 var Stac string
+
+// StafController describes the objects below /org/nvmexpress/staf/controller.
+//
+//go:embed org.nvmexpress.staf.controller.xml
+var StafController string
+
+// StacController describes the objects below /org/nvmexpress/stac/controller.
+//
+//go:embed org.nvmexpress.stac.controller.xml
+var StacController string

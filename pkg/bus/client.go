@@ -119,6 +119,10 @@ func (id ID) args() []any {
 
 // ask calls a method and stores its result, unless result is nil.
 func (c *Client) ask(ctx context.Context, method string, result any, args ...any) error {
+	return c.askAt(ctx, c.path, method, result, args...)
+}
+
+func (c *Client) askAt(ctx context.Context, path dbus.ObjectPath, method string, result any, args ...any) error {
 	for i, a := range args {
 		if s, ok := a.(string); ok {
 			args[i] = clean(s)
@@ -126,7 +130,7 @@ func (c *Client) ask(ctx context.Context, method string, result any, args ...any
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.callTimeout())
 	defer cancel()
-	call := c.conn.Object(c.name, c.path).CallWithContext(ctx, method, dbus.FlagNoAutoStart, args...)
+	call := c.conn.Object(c.name, path).CallWithContext(ctx, method, dbus.FlagNoAutoStart, args...)
 	switch e, ok := errors.AsType[dbus.Error](call.Err); {
 	case ok && (e.Name == errServiceUnknown || e.Name == errNameHasNoOwner):
 		return ErrNotRunning

@@ -7,7 +7,10 @@ import (
 )
 
 // ConnectorServer is stacd on the bus; as for [FinderServer].
-type ConnectorServer struct{ *server }
+type ConnectorServer struct {
+	*server
+	controllers *objects[IOController]
+}
 
 // NewConnectorServer makes the server of stacd; nothing happens before Run.
 func NewConnectorServer(opts Options, c Connector, d Debug) *ConnectorServer {
@@ -21,5 +24,5 @@ func NewConnectorServer(opts Options, c Connector, d Debug) *ConnectorServer {
 			return listReply(list, call.bool(0), s.debug.iface+".controller_info")
 		}},
 	})
-	return &ConnectorServer{s}
+	return &ConnectorServer{server: s}
 }

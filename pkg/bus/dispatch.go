@@ -72,10 +72,11 @@ type members map[string]*method
 // tree is the objects of one connection. It is complete before the connection is
 // made and does not change afterwards, so it needs no lock.
 type tree struct {
-	objects map[dbus.ObjectPath]map[string]members
-	timeout time.Duration
-	slots   chan struct{}
-	log     *slog.Logger
+	objects  map[dbus.ObjectPath]map[string]members
+	children *children // nil: there are none
+	timeout  time.Duration
+	slots    chan struct{}
+	log      *slog.Logger
 }
 
 func newTree(timeout time.Duration, log *slog.Logger) *tree {
@@ -99,6 +100,12 @@ func (t *tree) export(path dbus.ObjectPath, iface string, m members) {
 func (t *tree) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
 	if ifaces, ok := t.objects[path]; ok {
 		return &object{t, ifaces}, true
+	}
+	if t.children != nil {
+		if ifaces, ok := t.children.child(path); ok {
+			ifaces[peerHere] = peerMembers
+			return &object{t, ifaces}, true
+		}
 	}
 	ifaces := map[string]members{peerHere: peerMembers}
 	if xml, ok := t.ancestor(path); ok {

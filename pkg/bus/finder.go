@@ -8,7 +8,11 @@ import (
 
 // FinderServer is stafd on the bus. Its methods may be called from any goroutine and
 // never block; start [FinderServer.Run] once.
-type FinderServer struct{ *server }
+type FinderServer struct {
+	*server
+	pages       Pages
+	controllers *objects[DiscoveryController]
+}
 
 // NewFinderServer makes the server of stafd; nothing happens before Run.
 func NewFinderServer(opts Options, f Finder, p Pages, d Debug) *FinderServer {
@@ -37,7 +41,7 @@ func NewFinderServer(opts Options, f Finder, p Pages, d Debug) *FinderServer {
 			return allPagesReply(logs, c.bool(0))
 		}},
 	})
-	return &FinderServer{s}
+	return &FinderServer{server: s, pages: p}
 }
 
 // LogPagesChanged announces that the published entries of a controller changed.

@@ -12,25 +12,17 @@ import (
 // what it is. Go maps would lose the order.
 type dictionaries [][]Field
 
-var dictionariesSignature = dbus.ParseSignatureMust("aa{ss}")
-
 // reply answers c. Should that fail, the caller gets an error or the connection ends.
 func (c *call) reply(body []any) {
 	if c.noReply {
 		return
-	}
-	signature := dbus.SignatureOf(body...)
-	if len(body) == 1 {
-		if _, ok := body[0].(dictionaries); ok {
-			signature = dictionariesSignature
-		}
 	}
 	c.conn.Send(&dbus.Message{
 		Type: dbus.TypeMethodReply,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldDestination: dbus.MakeVariant(c.sender),
 			dbus.FieldReplySerial: dbus.MakeVariant(c.serial),
-			dbus.FieldSignature:   dbus.MakeVariant(signature),
+			dbus.FieldSignature:   dbus.MakeVariant(bodySignature(body)),
 		},
 		Body: body,
 	}, nil)

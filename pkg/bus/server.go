@@ -28,6 +28,8 @@ type server struct {
 	out   *outbox
 	debug *debugProperties
 
+	objects publisher // nil: there are none
+
 	settled   chan struct{}
 	settle    sync.Once
 	connected atomic.Bool
@@ -85,6 +87,8 @@ func (s *server) serve(ctx context.Context) (served bool, err error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, conn.Close)()
 	s.out.reset(true)
+	behind := s.publish(ctx, conn)
+	defer func() { conn.Close(); behind.stop() }()
 	if err := s.takeName(ctx, conn); err != nil {
 		return false, err
 	}
@@ -97,6 +101,8 @@ func (s *server) serve(ctx context.Context) (served bool, err error) {
 			return true, ctx.Err()
 		case <-conn.Context().Done():
 			return true, errors.New("the connection ended")
+		case err := <-behind.failed:
+			return true, err
 		case <-s.out.wake:
 		}
 		queue, overflow := s.out.take()

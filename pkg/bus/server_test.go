@@ -46,8 +46,8 @@ func errorName(err error) string {
 func TestXMLDescribesWhatIsExported(t *testing.T) {
 	f := &fakeDaemon{}
 	for doc, tree := range map[string]*tree{
-		dbusinterfaces.Staf: NewFinderServer(Options{}, f, f, f).tree,
-		dbusinterfaces.Stac: NewConnectorServer(Options{}, f, f).tree,
+		dbusinterfaces.Staf: finderWithObjects(Options{}, f, newFakeObjects[DiscoveryController]()).tree,
+		dbusinterfaces.Stac: connectorWithObjects(Options{}, f, newFakeObjects[IOController]()).tree,
 	} {
 		var node struct {
 			Name       string `xml:"name,attr"`

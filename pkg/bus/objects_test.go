@@ -1,0 +1,555 @@
+package bus
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	dbusinterfaces "github.com/stas-go/stas/dbus-interfaces"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/test/privatebus"
+)
+
+// fakeObjects is the controllers of a daemon, and the requests that it got.
+type fakeObjects[T any] struct {
+	mu    sync.Mutex
+	all   map[string]T
+	asked []string
+	fails error
+}
+
+func newFakeObjects[T any]() *fakeObjects[T] { return &fakeObjects[T]{all: map[string]T{}} }
+
+func (f *fakeObjects[T]) read(_ context.Context, keys []string) ([]T, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fails != nil {
+		return nil, f.fails
+	}
+	if keys == nil {
+		keys = slices.Sorted(maps.Keys(f.all))
+	}
+	var list []T
+	for _, k := range keys {
+		if c, ok := f.all[k]; ok {
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+func (f *fakeObjects[T]) DiscoveryControllers(ctx context.Context, keys []string) ([]T, error) {
+	return f.read(ctx, keys)
+}
+
+func (f *fakeObjects[T]) IOControllers(ctx context.Context, keys []string) ([]T, error) {
+	return f.read(ctx, keys)
+}
+
+func (f *fakeObjects[T]) ask(what, key string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.all[key]; !ok {
+		return ErrNoController
+	}
+	f.asked = append(f.asked, what+" "+key)
+	return nil
+}
+
+func (f *fakeObjects[T]) Reconnect(_ context.Context, key string) error  { return f.ask("reconnect", key) }
+func (f *fakeObjects[T]) Refresh(_ context.Context, key string) error    { return f.ask("refresh", key) }
+func (f *fakeObjects[T]) Disconnect(_ context.Context, key string) error { return f.ask("disconnect", key) }
+
+func (f *fakeObjects[T]) put(key string, c T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all[key] = c
+}
+
+func (f *fakeObjects[T]) remove(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.all, key)
+}
+
+func (f *fakeObjects[T]) snapshot() map[string]T {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.all)
+}
+
+func finderWithObjects(opts Options, f *fakeDaemon, o *fakeObjects[DiscoveryController]) *FinderServer {
+	s := NewFinderServer(opts, f, f, f)
+	s.ServeControllers(o)
+	return s
+}
+
+func connectorWithObjects(opts Options, f *fakeDaemon, o *fakeObjects[IOController]) *ConnectorServer {
+	s := NewConnectorServer(opts, f, f)
+	s.ServeControllers(o)
+	return s
+}
+
+func discoveryController(key string) DiscoveryController {
+	return DiscoveryController{
+		Key: key, ID: ID{"tcp", "192.0.2.1", "8009", nvme.DiscoveryNQN, "", "eth0", "nqn.h"}, HostID: "id",
+		Origins: []string{"configured stafd.conf:3"}, Device: "nvme0", KernelState: "live", SessionState: "held",
+		LastError: "refused", LastErrorTime: time.UnixMicro(17), Registration: "registered", PageGeneration: 4, Records: 2,
+		PageReadTime: time.UnixMicro(99), Disposition: Active, Owner: "stas",
+	}
+}
+
+func ioController(key string) IOController {
+	return IOController{
+		Key: key, ID: ID{"tcp", "192.0.2.1", "4420", "nqn.2026-01.test:a", "", "", "nqn.h"}, HostID: "id",
+		Device: "nvme1", Subsystem: "nvme-subsys1", KernelState: "live", State: "connected",
+		Reasons: []string{"listed by x"}, Owner: "stas", SrcAddr: "192.0.2.9", BlockDevices: []string{"nvme1n1"},
+	}
+}
+
+// TestChildXML compares the descriptions of the children with what they have.
+func TestChildXML(t *testing.T) {
+	f := &fakeDaemon{}
+	staf := finderWithObjects(Options{}, f, newFakeObjects[DiscoveryController]())
+	stac := connectorWithObjects(Options{}, f, newFakeObjects[IOController]())
+	compare := func(doc string, tree *tree, root string, names, signatures []string) {
+		var node struct {
+			Interface struct {
+				Name    string `xml:"name,attr"`
+				Methods []struct {
+					Name string `xml:"name,attr"`
+					Args []struct {
+						Type      string `xml:"type,attr"`
+						Direction string `xml:"direction,attr"`
+					} `xml:"arg"`
+				} `xml:"method"`
+				Properties []struct {
+					Name   string `xml:"name,attr"`
+					Type   string `xml:"type,attr"`
+					Access string `xml:"access,attr"`
+				} `xml:"property"`
+			} `xml:"interface"`
+		}
+		if err := xml.Unmarshal([]byte(doc), &node); err != nil {
+			t.Fatal(err)
+		}
+		ifaces, ok := tree.children.child(dbus.ObjectPath(root + "/controller/a"))
+		if !ok || len(ifaces) != 3 {
+			t.Fatalf("%s has the interfaces %v", root, ifaces)
+		}
+		exported := ifaces[node.Interface.Name]
+		for _, m := range node.Interface.Methods {
+			in := ""
+			for _, a := range m.Args {
+				if a.Direction == "in" {
+					in += a.Type
+				}
+			}
+			if exported[m.Name] == nil || exported[m.Name].in != in {
+				t.Errorf("%s is not exported as described", m.Name)
+			}
+		}
+		if len(exported) != len(node.Interface.Methods) {
+			t.Errorf("%d methods are described, %d exported", len(node.Interface.Methods), len(exported))
+		}
+		var gotNames, gotSignatures []string
+		for _, p := range node.Interface.Properties {
+			gotNames, gotSignatures = append(gotNames, p.Name), append(gotSignatures, p.Type)
+			if p.Access != "read" {
+				t.Errorf("%s has access %s", p.Name, p.Access)
+			}
+		}
+		if d := cmp.Diff(names, gotNames) + cmp.Diff(signatures, gotSignatures); d != "" {
+			t.Errorf("properties of %s (-served +described):\n%s", root, d)
+		}
+	}
+	names, signatures := propertyNames(discoveryKind.properties)
+	compare(dbusinterfaces.StafController, staf.tree, finderPath, names, signatures)
+	names, signatures = propertyNames(ioKind.properties)
+	compare(dbusinterfaces.StacController, stac.tree, connectorPath, names, signatures)
+}
+
+func propertyNames[T any](list []property[T]) (names, signatures []string) {
+	for _, p := range list {
+		names, signatures = append(names, p.name), append(signatures, p.sig.String())
+	}
+	return names, signatures
+}
+
+func TestObjectsAsTheyAre(t *testing.T) {
+	b := privatebus.Start(t)
+	o, io := newFakeObjects[DiscoveryController](), newFakeObjects[IOController]()
+	f := &fakeDaemon{}
+	want, wantIO := discoveryController("1f-2"), ioController("ab")
+	o.put(want.Key, want)
+	io.put(wantIO.Key, wantIO)
+	staf, stac := finderWithObjects(options(b), f, o), connectorWithObjects(options(b), f, io)
+	start(t, staf)
+	start(t, stac)
+	onBus(t, staf.server)
+	onBus(t, stac.server)
+	c, err := ConnectFinder(t.Context(), options(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	list, ok, err := c.DiscoveryControllers(t.Context())
+	if d := cmp.Diff([]DiscoveryController{want}, list); d != "" || !ok || err != nil {
+		t.Errorf("%v, %v, %s", ok, err, d)
+	}
+	cc, err := ConnectConnector(t.Context(), options(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	one, err := cc.IOController(t.Context(), "ab")
+	if d := cmp.Diff(wantIO, one, cmp.Transformer("nil", func(s []string) string { return strings.Join(s, ",") })); d != "" || err != nil {
+		t.Errorf("%v, %s", err, d)
+	}
+	if _, err := cc.IOController(t.Context(), "no"); !errors.Is(err, ErrNoController) {
+		t.Errorf("nothing is %v", err)
+	}
+	for _, name := range []string{FinderName, ConnectorName} {
+		out := b.Busctl("tree", "--list", name)
+		if !strings.Contains(out, "/controller/") {
+			t.Errorf("busctl tree: %s", out)
+		}
+		if out := b.Busctl("introspect", name, strings.TrimSpace(out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])); !strings.Contains(out, ".Reconnect") || !strings.Contains(out, `"live"`) {
+			t.Errorf("busctl introspect: %s", out)
+		}
+	}
+}
+
+func TestObjectMethodsAndTheirCallers(t *testing.T) {
+	for name, begin := range map[string]func(testing.TB) *privatebus.Bus{"policy": privatebus.Start, "code": privatebus.StartOpen} {
+		t.Run(name, func(t *testing.T) {
+			b := begin(t)
+			o, io := newFakeObjects[DiscoveryController](), newFakeObjects[IOController]()
+			o.put("a", discoveryController("a"))
+			io.put("b", ioController("b"))
+			f := &fakeDaemon{}
+			f.setPage(Page{Key: "a", Complete: true, GenCtr: 7}, []nvme.DiscoveryEntry{{Traddr: "192.0.2.3"}})
+			staf, stac := finderWithObjects(options(b), f, o), connectorWithObjects(options(b), f, io)
+			start(t, staf)
+			start(t, stac)
+			onBus(t, staf.server)
+			onBus(t, stac.server)
+			guest, root := connectAs(t, b, options(b), nobody), connectAs(t, b, options(b), 0)
+			at := func(conn *link, name string, path dbus.ObjectPath, method string, args ...any) string {
+				return errorName(conn.Object(name, path).Call(method, 0, args...).Err)
+			}
+			dc, ioc := childPath(finderPath, "a"), childPath(connectorPath, "b")
+			for _, c := range []struct {
+				name    string
+				path    dbus.ObjectPath
+				method  string
+				args    []any
+				guest   string
+				root    string
+				request string
+			}{
+				{FinderName, dc, discoveryInterface + ".Reconnect", nil, errAccessDenied, "success", "reconnect a"},
+				{FinderName, dc, discoveryInterface + ".Refresh", nil, errAccessDenied, "success", "refresh a"},
+				{FinderName, dc, discoveryInterface + ".GetLogPage", nil, "success", "success", ""},
+				{FinderName, childPath(finderPath, "x"), discoveryInterface + ".GetLogPage", nil, errUnknownObject, errUnknownObject, ""},
+				{FinderName, childPath(finderPath, "x"), discoveryInterface + ".Refresh", nil, errAccessDenied, errUnknownObject, ""},
+				{FinderName, dc, properties + ".GetAll", []any{discoveryInterface}, "success", "success", ""},
+				{FinderName, dc, properties + ".Get", []any{discoveryInterface, "Nonsense"}, errUnknownProperty, errUnknownProperty, ""},
+				{FinderName, dc, properties + ".Set", []any{discoveryInterface, "Device", dbus.MakeVariant("x")}, errAccessDenied, errPropertyReadOnly, ""},
+				{FinderName, finderPath, objectManager + ".GetManagedObjects", nil, "success", "success", ""},
+				{ConnectorName, ioc, ioInterface + ".Reconnect", nil, errAccessDenied, "success", "reconnect b"},
+				{ConnectorName, ioc, ioInterface + ".Disconnect", []any{false}, errAccessDenied, "success", "disconnect b"},
+				{ConnectorName, ioc, ioInterface + ".Disconnect", []any{true}, errAccessDenied, errNotSupported, ""},
+				{ConnectorName, ioc, properties + ".Get", []any{ioInterface, "State"}, "success", "success", ""},
+			} {
+				if got := at(guest, c.name, c.path, c.method, c.args...); got != c.guest {
+					t.Errorf("nobody, %s at %s: %s, want %s", c.method, c.path, got, c.guest)
+				}
+				if len(o.asked)+len(io.asked) != 0 {
+					t.Fatalf("nobody had %v %v done", o.asked, io.asked)
+				}
+				if got := at(root, c.name, c.path, c.method, c.args...); got != c.root {
+					t.Errorf("root, %s at %s: %s, want %s", c.method, c.path, got, c.root)
+				}
+				if got := strings.Join(append(o.asked, io.asked...), ","); got != c.request {
+					t.Errorf("root, %s at %s asks for %q", c.method, c.path, got)
+				}
+				o.asked, io.asked = nil, nil
+			}
+		})
+	}
+}
+
+func TestPageThatWasNeverRead(t *testing.T) {
+	b := privatebus.Start(t)
+	o := newFakeObjects[DiscoveryController]()
+	f := &fakeDaemon{}
+	f.setPage(Page{Key: "a"}, nil)
+	s := finderWithObjects(options(b), f, o)
+	start(t, s)
+	onBus(t, s.server)
+	conn := connectAs(t, b, options(b), nobody)
+	if got := errorName(conn.Object(FinderName, childPath(finderPath, "a")).Call(discoveryInterface+".GetLogPage", 0).Err); got != errNotRead {
+		t.Errorf("GetLogPage: %s", got)
+	}
+}
+
+// TestSignalsEqualState: whatever happens, a client that began with GetManagedObjects and applied all signals
+// has the state; and what others ask meanwhile changes nothing about that.
+func TestSignalsEqualState(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	o := newFakeObjects[IOController]()
+	o.put("a", ioController("a"))
+	s := connectorWithObjects(options(b), f, o)
+	start(t, s)
+	onBus(t, s.server)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	seen, up := map[string]IOController{}, make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		err := WatchIOControllers(ctx, options(b), func(c Change[IOController]) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch c.Kind {
+			case Up:
+				close(up)
+			case Added, Changed:
+				seen[c.Key] = c.After
+			case Removed:
+				delete(seen, c.Key)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-up
+	conn := connectAs(t, b, options(b), nobody)
+	keys := []string{"a", "b", "c-2"}
+	same := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return cmp.Diff(o.snapshot(), seen, cmp.Transformer("joined", func(s []string) string { return strings.Join(s, ",") }))
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		for range rapid.IntRange(1, 12).Draw(r, "steps") {
+			key := rapid.SampledFrom(keys).Draw(r, "key")
+			c := ioController(key)
+			c.Attempts = rapid.Uint32Range(0, 2).Draw(r, "attempts")
+			c.LastError = rapid.SampledFrom([]string{"", "refused", "tim\x00ed out\xff"}).Draw(r, "error")
+			c.NextRetry = time.UnixMicro(rapid.Int64Range(1, 2).Draw(r, "retry"))
+			c.BlockDevices = rapid.SliceOfN(rapid.SampledFrom([]string{"nvme0n1", "nvme0n2"}), 0, 2).Draw(r, "devices")
+			switch rapid.IntRange(0, 4).Draw(r, "what") {
+			case 0:
+				o.remove(key)
+				s.ControllerChanged(key)
+			case 1:
+				if err := conn.Object(ConnectorName, connectorPath).Call(objectManager+".GetManagedObjects", 0).Err; err != nil {
+					r.Fatal(err)
+				}
+			default:
+				c.LastError = clean(c.LastError)
+				o.put(key, c)
+				s.ControllerChanged(key)
+				if rapid.Bool().Draw(r, "event") {
+					s.Connected(key)
+				}
+			}
+		}
+		eventually(t, "the client sees the state: "+same(), func() bool { return same() == "" })
+	})
+}
+
+func TestEvents(t *testing.T) {
+	b := privatebus.Start(t)
+	o := newFakeObjects[IOController]()
+	o.put("a", ioController("a"))
+	s := connectorWithObjects(options(b), &fakeDaemon{}, o)
+	start(t, s)
+	onBus(t, s.server)
+	ctx, cancel := context.WithCancel(t.Context())
+	changes := make(chan Change[IOController], 100)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		_ = WatchIOControllers(ctx, options(b), func(c Change[IOController]) { changes <- c })
+	})
+	expect := func(kind ChangeKind, name, reason string) Change[IOController] {
+		t.Helper()
+		select {
+		case c := <-changes:
+			if c.Kind != kind || c.Name != name || c.Reason != reason {
+				t.Fatalf("got %+v, want %d %s %s", c, kind, name, reason)
+			}
+			return c
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nothing for 20 s, want %d %s", kind, name)
+		}
+		panic("not reached")
+	}
+	expect(Up, "", "")
+	expect(Added, "", "")
+	s.GivenUp("a", "no contact")
+	expect(Event, "GivenUp", "no contact")
+	c := ioController("a")
+	c.State = "reconnecting"
+	o.put("a", c)
+	s.Lost("a")
+	if c := expect(Changed, "", ""); !slices.Equal(c.Properties, []string{"State"}) || c.Before.State != "connected" || c.After.State != "reconnecting" {
+		t.Errorf("change %+v", c)
+	}
+	expect(Event, "Lost", "")
+	o.remove("a")
+	s.Lost("a")
+	expect(Event, "Lost", "")
+	expect(Removed, "", "")
+	b.Kill()
+}
+
+func TestObjectsOverTheCap(t *testing.T) {
+	b := privatebus.Start(t)
+	o := newFakeObjects[IOController]()
+	for i := range 600 {
+		c := ioController(fmt.Sprint(i))
+		c.LastError = strings.Repeat("x", 30000)
+		o.put(c.Key, c)
+	}
+	s := connectorWithObjects(options(b), &fakeDaemon{}, o)
+	start(t, s)
+	onBus(t, s.server)
+	conn := connectAs(t, b, options(b), nobody)
+	err := conn.Object(ConnectorName, connectorPath).Call(objectManager+".GetManagedObjects", 0).Err
+	if errorName(err) != errLimitsExceeded || !strings.Contains(err.Error(), "GetAll") {
+		t.Errorf("GetManagedObjects: %v", err)
+	}
+}
+
+func TestStateThatCannotBeHadStaysDue(t *testing.T) {
+	b := privatebus.Start(t)
+	o := newFakeObjects[IOController]()
+	s := connectorWithObjects(options(b), &fakeDaemon{}, o)
+	start(t, s)
+	onBus(t, s.server)
+	conn := connectAs(t, b, options(b), nobody, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	signals := make(chan *dbus.Signal, 10)
+	conn.Signal(signals)
+	if err := conn.AddMatchSignal(dbus.WithMatchSender(ConnectorName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Object(ConnectorName, connectorPath).Call(objectManager+".GetManagedObjects", 0).Err; err != nil {
+		t.Fatal(err)
+	}
+	o.mu.Lock()
+	o.fails = errors.New("busy")
+	o.mu.Unlock()
+	o.put("a", ioController("a"))
+	s.ControllerChanged("a")
+	if got := errorName(conn.Object(ConnectorName, connectorPath).Call(objectManager+".GetManagedObjects", 0).Err); got != errFailed {
+		t.Errorf("GetManagedObjects: %s", got)
+	}
+	o.mu.Lock()
+	o.fails = nil
+	o.mu.Unlock()
+	if sig := next(t, signals); sig.Name != objectManager+".InterfacesAdded" {
+		t.Errorf("signal %+v", sig)
+	}
+}
+
+func TestPathElements(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		key := rapid.String().Draw(r, "key")
+		e := pathElement(key)
+		if !dbus.ObjectPath("/" + e).IsValid() {
+			t.Fatalf("%q is not part of a path", e)
+		}
+		if got := keyOfElement(e); got != key {
+			t.Fatalf("%q became %q and then %q", key, e, got)
+		}
+	})
+}
+
+func FuzzKeyOfElement(f *testing.F) {
+	f.Add("_")
+	f.Add("1f_2d2")
+	f.Add("_2")
+	f.Fuzz(func(t *testing.T, e string) {
+		if key := keyOfElement(e); keyOfElement(pathElement(key)) != key {
+			t.Errorf("%q", e)
+		}
+	})
+}
+
+// TestMemoryOfObjects: 10 000 objects that were told to the bus and never changed since.
+func TestMemoryOfObjects(t *testing.T) {
+	const n = 10000
+	o := newObjects(ioKind, connectorPath, ioEventsInterface, func(context.Context, []string) ([]IOController, error) {
+		list := make([]IOController, n)
+		for i := range list {
+			list[i] = ioController(fmt.Sprintf("%016x", i))
+		}
+		return list, nil
+	})
+	o.open(nil)
+	before := heap()
+	if list, err := o.publish(t.Context(), nil, nil); err != nil || len(list) != n {
+		t.Fatal(len(list), err)
+	}
+	per := (heap() - before) / n
+	t.Logf("%d bytes per object", per)
+	if per > 1024 {
+		t.Errorf("%d bytes per object", per)
+	}
+	runtime.KeepAlive(o)
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func BenchmarkManagedObjects10000(b *testing.B) {
+	daemon := privatebus.Start(b)
+	o := newFakeObjects[IOController]()
+	for i := range 10000 {
+		key := fmt.Sprintf("%016x", i)
+		o.put(key, ioController(key))
+	}
+	s := connectorWithObjects(options(daemon), &fakeDaemon{}, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	b.Cleanup(func() { cancel(); <-ended })
+	<-s.Settled()
+	c, err := ConnectConnector(ctx, options(daemon))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	b.ReportAllocs()
+	for b.Loop() {
+		if list, _, err := c.IOControllers(ctx); err != nil || len(list) != 10000 {
+			b.Fatal(len(list), err)
+		}
+	}
+}
