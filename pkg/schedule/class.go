@@ -53,6 +53,27 @@ func Delay(c kernel.Class, failures int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
+// A probe costs the kernel nothing, so an address that does not answer is looked at again
+// soon, for as long as it may well come back: what returns within watchFor is connected within
+// watchMost and its jitter.
+const (
+	watchFor  = 10 * time.Minute
+	watchMost = 4 * time.Second
+)
+
+// delay is the wait before the next attempt of it, which has failed with c.
+func (s *Scheduler) delay(it *item, c kernel.Class) time.Duration {
+	failures := max(it.failures, 1)
+	if it.probed && time.Since(it.since) < watchFor {
+		for n, d := 1, 2*paces[c].first; n < failures; n, d = n+1, 2*d {
+			if d > watchMost {
+				failures = n
+			}
+		}
+	}
+	return Delay(c, failures)
+}
+
 // Classify gives the class of a failed attempt, be it a probe or a connect.
 func Classify(err error) kernel.Class {
 	var failed *kernel.ConnectError

@@ -61,8 +61,8 @@ func (s *Scheduler) connected(it *item, r Result, took time.Duration) {
 	r.Dropped = it.dropped
 	switch {
 	case it.dropped:
+		s.park(it)
 		delete(s.items, it.TID)
-		it.state = Unknown
 		s.opts.Done(it.Target, r)
 	case r.Err == nil:
 		it.state, it.failures, it.lastErr, it.upAt = Up, 0, nil, time.Now()
@@ -77,6 +77,7 @@ func (s *Scheduler) connected(it *item, r Result, took time.Duration) {
 		if a := s.endpoints[it.endpoint()]; a != nil && loses(Classify(r.Err)) {
 			a.okAt = time.Time{} // the address does not keep what its probe promised
 		}
+		it.probed = false
 		s.failed(it, r)
 	}
 	s.connect()

@@ -9,12 +9,14 @@ import (
 )
 
 const (
-	probeWidth     = 64              // probes under way at a time
-	probeDeadline  = 2 * time.Second // for one address to accept and to answer ICReq
-	probeValid     = 5 * time.Second // how long an answer vouches for an address
-	slowConnect    = time.Second     // a connect that took longer goes last from then on
-	steady         = time.Minute     // a connection that lasted this long has no bad history
-	disconnectWide = 16              // deletes under way at a time
+	probeWidth     = 64                     // probes that are begun at a time
+	probePatience  = 100 * time.Millisecond // how long a probe keeps others from being begun
+	probeMost      = 1024                   // probes under way at a time, silent ones too
+	probeDeadline  = 2 * time.Second        // for one address to accept and to answer ICReq
+	probeValid     = 5 * time.Second        // how long an answer vouches for an address
+	slowConnect    = time.Second            // a connect that took longer goes last from then on
+	steady         = time.Minute            // a connection that lasted this long has no bad history
+	disconnectWide = 16                     // deletes under way at a time
 )
 
 // Connector makes and removes kernel connections. Its calls may take minutes.
@@ -55,8 +57,10 @@ type Scheduler struct {
 	endpoints map[endpoint]*address
 	ready     map[*item]struct{}
 	queue     []*address // addresses to probe, in order
-	probing   int
-	lane      *item // inside the kernel now
+	probing   int        // probes under way
+	fresh     int        // those of them that are not known to be slow
+	sweepAt   int        // number of endpoints at which those nobody needs are looked for
+	lane      *item      // inside the kernel now
 	deletes   deletes
 }
 
@@ -65,6 +69,7 @@ type address struct {
 	endpoint
 	tid     tid.TID // any target behind it, to probe with
 	probing bool
+	fresh   bool // its probe is counted in Scheduler.fresh
 	queued  bool
 	okAt    time.Time
 	waiting map[*item]struct{}
@@ -110,16 +115,17 @@ func (s *Scheduler) Connected(t Target) {
 		it = &item{Target: t, since: time.Now()}
 		s.items[t.TID] = it
 	}
-	it.Target = t
 	if it.state == Up || it == s.lane {
+		it.Target, it.dropped = t, false
 		return
 	}
 	s.park(it)
-	it.state, it.upAt, it.lastErr, it.again = Up, time.Now(), nil, false
+	it.Target = t
+	it.state, it.upAt, it.failures, it.lastErr, it.again = Up, time.Now(), 0, nil, false
 }
 
 // Lost notes that the connection of id is gone; the target is tried again, at once
-// if the connection was a steady one.
+// if the connection was a steady one. One that comes and goes is tried less and less often.
 func (s *Scheduler) Lost(id tid.TID) {
 	it := s.items[id]
 	if it == nil || it.state != Up {
@@ -127,11 +133,12 @@ func (s *Scheduler) Lost(id tid.TID) {
 	}
 	it.since = time.Now()
 	if time.Since(it.upAt) >= steady {
-		it.failures = 0
+		it.failures, it.flaps = 0, 0
 		s.begin(it)
 		return
 	}
-	it.failures++
+	it.flaps++
+	it.failures = it.flaps
 	s.wait(it, kernel.Other)
 }
 
@@ -159,7 +166,7 @@ func (s *Scheduler) Kick(match func(Target) bool) {
 		}
 		switch it.state {
 		case Waiting:
-			it.failures = 0
+			it.failures, it.flaps = 0, 0
 			s.begin(it)
 		case Probing, Connecting:
 			it.again = true
@@ -189,14 +196,19 @@ func (s *Scheduler) begin(it *item) {
 	e := it.endpoint()
 	a := s.endpoints[e]
 	if a == nil {
-		a = &address{endpoint: e, tid: it.TID, waiting: map[*item]struct{}{}}
+		s.sweep()
+		a = &address{endpoint: e, tid: it.TID}
 		s.endpoints[e] = a
 	}
 	if !a.probing && time.Since(a.okAt) < probeValid {
 		s.admit(it)
+		s.connect()
 		return
 	}
 	it.state = Probing
+	if a.waiting == nil {
+		a.waiting = map[*item]struct{}{}
+	}
 	a.waiting[it] = struct{}{}
 	if !a.queued && !a.probing {
 		a.queued = true
@@ -205,10 +217,10 @@ func (s *Scheduler) begin(it *item) {
 	s.probe()
 }
 
+// admit has it stand in line; the caller calls connect when it has admitted all.
 func (s *Scheduler) admit(it *item) {
 	it.state = Ready
 	s.ready[it] = struct{}{}
-	s.connect()
 }
 
 // park takes it out of wherever it waits.
@@ -226,19 +238,30 @@ func (s *Scheduler) park(it *item) {
 	it.state = Unknown
 }
 
-// forget drops an address that nobody waits for once its answer has aged; called
-// wherever that may have become true, so that the map stays as small as the work.
+// forget drops an address that nobody waits for once its answer has aged.
 func (s *Scheduler) forget(a *address) {
-	if len(a.waiting) == 0 && !a.probing && !a.queued && time.Since(a.okAt) >= probeValid {
+	if len(a.waiting) == 0 && !a.probing && !a.queued && time.Since(a.okAt) >= probeValid && s.endpoints[a.endpoint] == a {
 		delete(s.endpoints, a.endpoint)
 	}
+}
+
+// sweep drops the addresses whose answers have aged without anybody asking again, each time
+// their number has doubled: the map stays as small as the work.
+func (s *Scheduler) sweep() {
+	if len(s.endpoints) < s.sweepAt {
+		return
+	}
+	for _, a := range s.endpoints {
+		s.forget(a)
+	}
+	s.sweepAt = max(2*probeWidth, 2*len(s.endpoints))
 }
 
 // wait plans the next attempt for an item that has failed.
 func (s *Scheduler) wait(it *item, c kernel.Class) {
 	s.park(it)
 	it.state = Waiting
-	it.delay = Delay(c, max(it.failures, 1))
+	it.delay = s.delay(it, c)
 	it.next = time.Now().Add(it.delay)
 	var timer *time.Timer
 	timer = time.AfterFunc(it.delay, func() {

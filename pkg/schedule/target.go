@@ -65,6 +65,8 @@ type item struct {
 	Target
 	state    State
 	failures int
+	flaps    int  // connections in a row that were lost soon after they were made
+	probed   bool // the last failure was that of a probe: the kernel has not been asked
 	lastErr  error
 	failedAt time.Time
 	upAt     time.Time
