@@ -38,14 +38,14 @@ func (s *ConnectorServer) ServeControllers(c IOControllers) {
 // ControllerChanged announces that a controller came, went or changed.
 func (s *ConnectorServer) ControllerChanged(key string) { s.mark(key, event{}) }
 
-// Connected announces that a controller is live.
-func (s *ConnectorServer) Connected(key string) { s.mark(key, event{member: "Connected"}) }
+// ControllerConnected announces that a controller is live.
+func (s *ConnectorServer) ControllerConnected(key string) { s.mark(key, event{member: "Connected"}) }
 
-// Lost announces that a controller that was live is so no more.
-func (s *ConnectorServer) Lost(key string) { s.mark(key, event{member: "Lost"}) }
+// ControllerLost announces that a controller that was live is so no more.
+func (s *ConnectorServer) ControllerLost(key string) { s.mark(key, event{member: "Lost"}) }
 
-// GivenUp announces that a controller is not tried any more for the time being.
-func (s *ConnectorServer) GivenUp(key, reason string) {
+// ControllerGivenUp announces that a controller is not tried any more for the time being.
+func (s *ConnectorServer) ControllerGivenUp(key, reason string) {
 	s.mark(key, event{member: "GivenUp", reason: reason, why: true})
 }
 

@@ -94,12 +94,16 @@ func managed[T any](ctx context.Context, c *Client, k *kind[T], identity func(*T
 		list = append(list, o)
 	}
 	slices.SortFunc(list, func(a, b T) int {
-		keyA, x := identity(&a)
-		keyB, y := identity(&b)
-		return cmp.Or(
-			cmp.Compare(x.Transport, y.Transport), cmp.Compare(x.Traddr, y.Traddr), cmp.Compare(x.Trsvcid, y.Trsvcid),
-			cmp.Compare(x.SubsysNQN, y.SubsysNQN), cmp.Compare(x.HostTraddr, y.HostTraddr), cmp.Compare(x.HostIface, y.HostIface),
-			cmp.Compare(*keyA, *keyB))
+		_, x := identity(&a)
+		_, y := identity(&b)
+		return x.compare(y)
 	})
 	return list, true, nil
+}
+
+func (id ID) compare(o ID) int {
+	return cmp.Or(
+		cmp.Compare(id.Transport, o.Transport), cmp.Compare(id.Traddr, o.Traddr), cmp.Compare(id.Trsvcid, o.Trsvcid),
+		cmp.Compare(id.SubsysNQN, o.SubsysNQN), cmp.Compare(id.HostTraddr, o.HostTraddr), cmp.Compare(id.HostIface, o.HostIface),
+		cmp.Compare(id.HostNQN, o.HostNQN))
 }

@@ -369,7 +369,7 @@ func TestSignalsEqualState(t *testing.T) {
 				o.put(key, c)
 				s.ControllerChanged(key)
 				if rapid.Bool().Draw(r, "event") {
-					s.Connected(key)
+					s.ControllerConnected(key)
 				}
 			}
 		}
@@ -407,18 +407,18 @@ func TestEvents(t *testing.T) {
 	}
 	expect(Up, "", "")
 	expect(Added, "", "")
-	s.GivenUp("a", "no contact")
+	s.ControllerGivenUp("a", "no contact")
 	expect(Event, "GivenUp", "no contact")
 	c := ioController("a")
 	c.State = "reconnecting"
 	o.put("a", c)
-	s.Lost("a")
+	s.ControllerLost("a")
 	if c := expect(Changed, "", ""); !slices.Equal(c.Properties, []string{"State"}) || c.Before.State != "connected" || c.After.State != "reconnecting" {
 		t.Errorf("change %+v", c)
 	}
 	expect(Event, "Lost", "")
 	o.remove("a")
-	s.Lost("a")
+	s.ControllerLost("a")
 	expect(Event, "Lost", "")
 	expect(Removed, "", "")
 	b.Kill()
