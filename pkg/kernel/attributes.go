@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -63,7 +64,7 @@ func (r *attrReader) next(i int) {
 	}
 	n, err := readAt(r.dir, attrCNames[i], r.buf[len(r.buf):len(r.buf)+attrSize])
 	// The last two are always there, unless the controller is not.
-	if r.err == nil && err != nil && (short(err) || i >= attrTransport && goneOr(err) != ErrGone) {
+	if r.err == nil && err != nil && (short(err) || i >= attrTransport && !errors.Is(goneOr(err), ErrGone)) {
 		r.err = err
 	}
 	r.buf = r.buf[:len(r.buf)+n]
@@ -73,11 +74,7 @@ func (r *attrReader) next(i int) {
 // short tells errors for want of something from those that tell of the attribute: what
 // could not be looked at must not pass for gone.
 func short(err error) bool {
-	switch err {
-	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR:
-		return true
-	}
-	return false
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EINTR)
 }
 
 // readAt reads a file below dir with one read, as sysfs wants it. It goes without

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -52,8 +53,7 @@ func wrap(err error, what string) error {
 	if err == nil {
 		return nil
 	}
-	switch err.(type) {
-	case *ConnectError, *workerError:
+	if errors.As(err, new(*ConnectError)) || errors.As(err, new(*workerError)) {
 		return err
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)

@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -52,7 +53,7 @@ func readFrame(r io.Reader, head any) (data []byte, err error) {
 
 // noEOF keeps an end in the middle from passing for one between frames.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 
@@ -49,7 +50,7 @@ func (h *host) kickstart() error {
 		_ = d.Close()
 	}
 	if err != nil {
-		if goneOr(err) == ErrGone {
+		if errors.Is(goneOr(err), ErrGone) {
 			err = ErrNoFC
 		}
 		return fmt.Errorf("cannot ask for FC discovery events: %w", err)

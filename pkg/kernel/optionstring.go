@@ -64,6 +64,11 @@ func newWanted(r ConnectRequest) wanted {
 	return w
 }
 
+// secure says whether TLS is asked for by name.
+func (w *wanted) secure() bool {
+	return slices.ContainsFunc(w.Options, func(o [2]string) bool { return o[0] == "tls" || o[0] == "concat" })
+}
+
 // hostNQN is the host NQN that is sent.
 func (w *wanted) hostNQN() string { return cmp.Or(w.TID.HostNQN, w.Host.NQN) }
 
@@ -94,6 +99,10 @@ func optionString(w wanted, known Options, keys tlsKeys, pageSize int) (text []b
 	b.add("hostid", w.Host.ID)
 	if w.Kind == tid.Discovery {
 		b.discovery(w.TID.NQN)
+	}
+	if keys.key != "" && !w.secure() {
+		// A key without the flag would be ignored, and the connection be in the clear.
+		b.add("tls", "")
 	}
 	b.params(w)
 	b.addSet("keyring", keys.keyring)

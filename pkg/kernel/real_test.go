@@ -172,7 +172,7 @@ func TestRealWholeWay(t *testing.T) {
 	port.Unlink(t, subs[39])
 	b.until(t, "the event of a changed page", func(c Change) bool { return c.AEN && c.Name == dc.Name() })
 	t.Logf("event %v after the change", time.Since(start))
-	if log, err = b.DiscoveryLog(ctx, c.Name, nvme.ReadOptions{ChunkSize: 1 << 20}); err != nil {
+	if _, err := b.DiscoveryLog(ctx, c.Name, nvme.ReadOptions{ChunkSize: 1 << 20}); err != nil {
 		t.Error(err)
 	}
 

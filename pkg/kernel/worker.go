@@ -3,6 +3,7 @@ package kernel
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -165,7 +166,7 @@ func (w *Worker) Close() error {
 
 // late tells of a result that nobody waited for.
 func (w *Worker) late(c *call, got result) {
-	if w.opt.OnOrphan == nil || got.err == ErrClosed {
+	if w.opt.OnOrphan == nil || errors.Is(got.err, ErrClosed) {
 		return
 	}
 	switch {

@@ -146,7 +146,7 @@ func TestDisconnectKeepsForeign(t *testing.T) {
 		h := New()
 		defer h.Close()
 		h.AddTarget(ioTID(1), Behaviour{})
-		name := h.AddForeign(ioTID(1), host, registry.Discoverd)
+		name := h.AddForeign(ioTID(1), host, registry.Autoconnect)
 		c, _ := h.Controller(name)
 		r := kernel.DisconnectRequest{Name: name, Expect: c.Identity(), AllowUnowned: true}
 		if err := h.Disconnect(t.Context(), r); !errors.Is(err, kernel.ErrNotOurs) {

@@ -3,6 +3,7 @@ package fake
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -76,7 +77,7 @@ func (h *Host) connect(ctx context.Context, r *kernel.ConnectRequest) (kernel.Co
 		h.await(c.target, c.target.ConnectDelay, c.target.Hang)
 		err = h.complete(c, errno, r)
 	}
-	if e, ok := err.(*kernel.ConnectError); ok {
+	if e := new(kernel.ConnectError); errors.As(err, &e) {
 		e.Took = time.Since(start)
 	}
 	if err != nil {
