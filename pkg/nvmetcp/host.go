@@ -17,8 +17,8 @@ type HostConfig struct {
 	SubNQN  string // empty for the well-known discovery NQN
 	HostNQN string
 	HostID  nvme.HostID
-	// KeepAlive is the keep-alive timeout (KATO); the host sends at half of it.
-	// 0 asks for none.
+	// KeepAlive is the keep-alive timeout (KATO), in whole milliseconds; the host sends
+	// at half of it. 0 asks for none.
 	KeepAlive                time.Duration
 	HeaderDigest, DataDigest bool
 	// CommandTimeout bounds every command; 0 stands for 10 s.
@@ -66,7 +66,7 @@ func Dial(ctx context.Context, cfg HostConfig) (*Host, error) {
 	if err := h.connect(ctx); err != nil {
 		return nil, fmt.Errorf("cannot connect to %s at %s: %w", cfg.SubNQN, cfg.Addr, err)
 	}
-	if cfg.KeepAlive > 0 {
+	if cfg.KeepAlive >= time.Millisecond {
 		h.wg.Go(h.keepAlive)
 	}
 	return h, nil

@@ -49,7 +49,8 @@ func (h *Host) Read(ctx context.Context, nsid uint32, lba uint64, blockSize int,
 	return h.transfer(ctx, nvme.OpRead, nsid, lba, blockSize, nil, buf)
 }
 
-// Write writes buf from block lba on; blockSize divides len(buf).
+// Write writes buf from block lba on; blockSize divides len(buf). After an error buf
+// must not be changed before Close.
 func (h *Host) Write(ctx context.Context, nsid uint32, lba uint64, blockSize int, buf []byte) error {
 	return h.transfer(ctx, nvme.OpWrite, nsid, lba, blockSize, buf, nil)
 }

@@ -78,7 +78,8 @@ func openQueue(ctx context.Context, cfg *HostConfig, id uint16, depth, inCapsule
 
 // exec sends a command and waits for its completion. out is data for the
 // controller, in is filled by it; at most one of them is given. When ctx ends
-// first, the command is abandoned: in is not touched any more.
+// first, the command is abandoned: in is not touched any more, out may be read until
+// the queue is closed.
 func (q *queue) exec(ctx context.Context, sqe *SQE, out, in []byte) (CQE, error) {
 	var cid uint16
 	select {

@@ -1,0 +1,443 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/fabricsim"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
+	"github.com/stas-go/stas/test/fabric"
+)
+
+// simPrefix begins the names of what fabricsim plays.
+const simPrefix = "nqn.2024-01.org.example:"
+
+// simulation is a centralized discovery controller with zoning, and three subsystems
+// with two paths each. This host sees the first two.
+const simulation = `
+[port p1]
+address = 127.0.0.1
+service = 4500
+[port p2]
+address = ::1
+service = 4501
+[dc cdc]
+type = cdc
+nqn = nqn.2024-01.org.example:cdc
+ports = p1
+zoning = yes
+epcsd = yes
+[subsystem sim]
+nqn = nqn.2024-01.org.example:sim
+count = 3
+ports = p1 p2
+namespace = 256M
+namespace = 64M
+[subsystem private]
+nqn = nqn.2024-01.org.example:private
+ports = p1
+namespace = 64M
+hosts = zoned
+`
+
+// simulate plays a fabric inside this process until the end of the test.
+func simulate(t *testing.T, text string) *fabricsim.Fabric {
+	t.Helper()
+	cfg, err := fabricsim.ParseConfig(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Zones = append(cfg.Zones, fabricsim.ZoneConfig{Name: "here", Members: []string{hostNQN(t), "sim1", "sim2"}})
+	return play(t, cfg)
+}
+
+func play(t *testing.T, cfg *fabricsim.Config) *fabricsim.Fabric {
+	t.Helper()
+	f, err := fabricsim.New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, e := range f.Events(0) {
+				t.Log(e.Time.Format("15:04:05.000"), e.Kind, e.Subsystem, e.Cntlid, e.Queue, e.Detail)
+			}
+		}
+		f.Close()
+	})
+	// Runs before the above: no controller is left to reconnect.
+	t.Cleanup(func() { _ = fabric.Try("nvme", "disconnect-all") })
+	return f
+}
+
+// attach connects the kernel to something that is played.
+func attach(t *testing.T, port, nqn, options string) (string, error) {
+	t.Helper()
+	addr := map[string]string{"p1": "traddr=127.0.0.1,trsvcid=4500", "p2": "traddr=::1,trsvcid=4501"}[port]
+	return fabric.Connect("transport=tcp," + addr + ",nqn=" + nqn + ",hostnqn=" + hostNQN(t) + ",hostid=" + hostID(t) + options)
+}
+
+func mustAttach(t *testing.T, port, nqn, options string) string {
+	t.Helper()
+	name, err := attach(t, port, nqn, options)
+	if err != nil {
+		t.Fatalf("cannot connect to %s: %v\n%s", nqn, err, dmesg(t))
+	}
+	return name
+}
+
+// dmesg is what the kernel has said since the test began.
+func dmesg(t *testing.T) string {
+	t.Helper()
+	text := fabric.Run(t, "dmesg")
+	if i := strings.LastIndex(text, "stas-test: === "); i >= 0 {
+		return text[i:]
+	}
+	return text
+}
+
+// complaints are the lines of the kernel's log that no healthy target provokes.
+var complaints = regexp.MustCompile(`(?i)error|fail|warn|mismatch|invalid|duplicate|unsupported|bug|unexpected|bogus|i/o timeout`)
+
+func noComplaints(t *testing.T) {
+	t.Helper()
+	for line := range strings.SplitSeq(dmesg(t), "\n") {
+		if strings.Contains(line, "nvme") && complaints.MatchString(line) {
+			t.Errorf("the kernel complains: %s", line)
+		}
+	}
+}
+
+// TestSimIO has the kernel connect with and without digests, and over two paths; a
+// file system on it holds 64 MB; and nothing of that makes the kernel complain.
+func TestSimIO(t *testing.T) {
+	fabric.Clean(t)
+	simulate(t, simulation)
+	for i, options := range []string{"", ",hdr_digest,data_digest", ",nr_io_queues=1,disable_sqflow"} {
+		nqn := fmt.Sprintf("%ssim%d", simPrefix, i+1)
+		mustAttach(t, "p1", nqn, options)
+		mustAttach(t, "p2", nqn, options)
+		fabric.AwaitLive(t, 10*time.Second, nqn)
+		fileSystem(t, fabric.BlockDevice(t, 10*time.Second, nqn, 1))
+		fabric.Run(t, "nvme", "disconnect", "-n", nqn)
+	}
+	noComplaints(t)
+}
+
+// fileSystem makes one, puts 64 MB of noise on it and reads them back from the target.
+func fileSystem(t *testing.T, device string) {
+	t.Helper()
+	dir := t.TempDir()
+	noise := make([]byte, 64<<20)
+	_, _ = rand.Read(noise)
+	fabric.Run(t, "mkfs.ext4", "-q", "-F", device)
+	fabric.Run(t, "mount", device, dir)
+	file := filepath.Join(dir, "noise")
+	err := os.WriteFile(file, noise, 0o600)
+	fabric.Run(t, "umount", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fabric.Run(t, "mount", device, dir) // what is read now comes from the target
+	got, err := os.ReadFile(file)
+	fabric.Run(t, "fstrim", dir)
+	fabric.Run(t, "umount", dir)
+	if err != nil || string(got) != string(noise) {
+		t.Errorf("64 MB read back from %s differ: %v", device, err)
+	}
+	fabric.Run(t, "fsck.ext4", "-fn", device)
+}
+
+// TestSimDiscovery has the kernel hold a connection to the discovery controller, and
+// nvme-cli agree with what is configured.
+func TestSimDiscovery(t *testing.T) {
+	fabric.Clean(t)
+	f := simulate(t, simulation)
+	device := "/dev/" + mustAttach(t, "p1", simPrefix+"cdc", ",discovery,keep_alive_tmo=30")
+	name := filepath.Base(device)
+	for attr, want := range map[string]string{"cntrltype": "discovery", "dctype": "cdc", "subsysnqn": simPrefix + "cdc", "kato": "30"} {
+		if got := content(t, "/sys/class/nvme/"+name+"/"+attr); got != want {
+			t.Errorf("%s is %s, not %s", attr, got, want)
+		}
+	}
+	var page struct {
+		Genctr  uint64
+		Records []struct{ Subtype, Traddr, Trsvcid, Subnqn string }
+	}
+	discover := func() {
+		t.Helper()
+		page.Records = nil
+		if err := json.Unmarshal([]byte(fabric.Run(t, "nvme", "discover", "-d", name, "-o", "json")), &page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	discover()
+	if n := len(page.Records); n != 5 || page.Records[1].Subnqn != simPrefix+"sim1" || page.Records[1].Trsvcid != "4500" || page.Records[2].Traddr != "::1" {
+		t.Errorf("nvme-cli sees %+v", page.Records)
+	}
+	if out := fabric.Run(t, "nvme", "supported-log-pages", device); !strings.Contains(out, "LID 0x70") {
+		t.Errorf("supported log pages:\n%s", out)
+	}
+	if out := fabric.Run(t, "nvme", "id-ctrl", device); !strings.Contains(out, "fabricsim") {
+		t.Errorf("id-ctrl:\n%s", out)
+	}
+	registration(t, f, name)
+
+	events, log := fabric.Record(t), f.Events(0)
+	if err := f.AddToZone("here", "sim3"); err != nil {
+		t.Fatal(err)
+	}
+	events.Await(t, 5*time.Second, 1, "change", "0x70f002")
+	log = f.Events(log[len(log)-1].Seq)
+	for _, e := range log {
+		if e.Kind == "aen" {
+			t.Logf("event on the wire %v after the zone change", e.Time.Sub(log[0].Time))
+		}
+	}
+	generation := page.Genctr
+	discover()
+	if len(page.Records) != 7 || page.Genctr == generation {
+		t.Errorf("nvme-cli sees %d records, generation %d after %d", len(page.Records), page.Genctr, generation)
+	}
+	// The kernel reads whatever changed under it again, and nvme-cli's own connections are clean, too.
+	if n := strings.Count(fabric.Run(t, "nvme", "discover", "-t", "tcp", "-a", "127.0.0.1", "-s", "4500"), "subnqn:"); n != 7 {
+		t.Errorf("nvme discover lists %d entries", n)
+	}
+	noComplaints(t)
+}
+
+// registration registers and deregisters by nvme-cli.
+func registration(t *testing.T, f *fabricsim.Fabric, name string) {
+	t.Helper()
+	fabric.Run(t, "nvme", "dim", "--task=register", "--device="+name)
+	r := f.Hosts().Registrations
+	if len(r) != 1 || r[0].HostNQN != hostNQN(t) || r[0].HostID != hostID(t) || r[0].Type != "host" {
+		t.Errorf("registered: %+v", r)
+	}
+	fabric.Run(t, "nvme", "dim", "--task=deregister", "--device="+name)
+	if r := f.Hosts().Registrations; len(r) != 0 {
+		t.Errorf("still registered: %+v", r)
+	}
+}
+
+// TestSimRestart ends the target and plays it anew: the kernel comes back to the same
+// namespaces by itself. When the subsystem is gone for good it gives up at once.
+func TestSimRestart(t *testing.T) {
+	fabric.Clean(t)
+	cfg, err := fabricsim.ParseConfig(strings.NewReader(simulation))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := fabricsim.New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nqn := simPrefix + "sim1"
+	name, err := attach(t, "p1", nqn, ",reconnect_delay=1")
+	device := ""
+	if err == nil {
+		device = fabric.BlockDevice(t, 10*time.Second, nqn, 1)
+	}
+	first.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := play(t, cfg)
+	fabric.AwaitLive(t, 20*time.Second, nqn)
+	if again := fabric.BlockDevice(t, 10*time.Second, nqn, 1); again != device {
+		t.Errorf("%s is %s after the restart", device, again)
+	}
+	if live := fabric.Live(t, nqn); len(live) != 1 || live[0].Name != name {
+		t.Errorf("controllers after the restart: %+v", live)
+	}
+	if err := f.RemoveSubsystem("sim1"); err != nil {
+		t.Fatal(err)
+	}
+	fabric.AwaitGone(t, 20*time.Second, nqn)
+}
+
+// TestSimMisbehaviour shows what the kernel makes of a target that misbehaves.
+func TestSimMisbehaviour(t *testing.T) {
+	fabric.Clean(t)
+	f := simulate(t, simulation)
+	// The kernel's own bounds: 3 s for TCP, 10 s for ICResp; what takes 60 s is not tried here.
+	for _, tt := range []struct {
+		port, step, action string
+		want               error
+		log                string // in the kernel's log
+	}{
+		{"p1", "", "refuse", syscall.ECONNREFUSED, ""},
+		{"p1", "", "blackhole", syscall.ETIMEDOUT, ""},
+		{"", "accept", "close", syscall.ECONNRESET, ""},
+		{"", "icreq", "silent", syscall.EAGAIN, ""},
+		{"", "icreq", "close", syscall.ECONNRESET, ""},
+		{"", "icreq", "bad-digest", syscall.EINVAL, "digest"},
+		{"", "connect", "status=0x4181", syscall.EIO, "16769"},
+		{"", "connect", "status=0x4184", syscall.EIO, "16772"},
+		{"", "connect", "close", syscall.EIO, ""},
+		{"", "connect", "terminate", syscall.EIO, "C2HTermReq"},
+		{"", "connect", "bad-cid", syscall.EIO, "got bad cqe.command_id"},
+		{"", "connect", "bad-header", syscall.EIO, "unexpected header length"},
+		{"", "property-get", "status=0x4006", syscall.EIO, "Property Get error"},
+		{"", "identify", "status=0x4006", syscall.EIO, "Identify Controller failed"},
+		{"", "identify", "close", syscall.EIO, ""},
+		{"", "io-connect", "status=0x4181", syscall.EIO, "16769"},
+		{"", "connect", "delay=1s", nil, ""},
+	} {
+		t.Run(tt.step+" "+tt.action, func(t *testing.T) {
+			_ = os.WriteFile("/dev/kmsg", []byte("<5>stas-test: === "+t.Name()), 0)
+			fault := fabricsim.FaultConfig{Name: "x", Port: tt.port, Step: tt.step, Action: tt.action}
+			if err := f.AddFault(fault); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			name, err := attach(t, "p1", simPrefix+"sim1", "")
+			t.Logf("%v after %v", err, time.Since(began).Round(time.Millisecond))
+			if rerr := f.RemoveFault("x"); rerr != nil {
+				t.Fatal(rerr)
+			}
+			if !errors.Is(err, tt.want) {
+				t.Errorf("connect gave %v, want %v", err, tt.want)
+			}
+			if err == nil {
+				fabric.Run(t, "nvme", "disconnect", "-d", name)
+			}
+			if text := dmesg(t); !strings.Contains(text, tt.log) {
+				t.Errorf("the kernel's log lacks %q:\n%s", tt.log, text)
+			}
+		})
+	}
+	if _, err := attach(t, "p1", simPrefix+"private", ""); !errors.Is(err, syscall.EIO) {
+		t.Errorf("subsystem of another zone: %v", err)
+	}
+	mustAttach(t, "p1", simPrefix+"sim1", "") // and it is still there for those who behave
+}
+
+// TestSimKeys has the kernel authenticate with fabricsim.
+func TestSimKeys(t *testing.T) {
+	fabric.Clean(t)
+	key := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t), "-m", "1"))
+	ctrl := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t)))
+	other := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t)))
+	for _, how := range []string{"dhchap-dhgroup = null", "dhchap-dhgroup = ffdhe2048\ndhchap-hash = sha512"} {
+		t.Run(how, func(t *testing.T) {
+			simulate(t, simulation+"[host me]\nnqn = "+hostNQN(t)+"\ndhchap-key = "+key+"\ndhchap-ctrl-key = "+ctrl+"\n"+how+"\n")
+			nqn := simPrefix + "sim1"
+			for _, tt := range []struct {
+				options string
+				ok      bool
+			}{
+				{",dhchap_secret=" + key, true},
+				{",dhchap_secret=" + key + ",dhchap_ctrl_secret=" + ctrl, true},
+				{",dhchap_secret=" + other, false},
+				{",dhchap_secret=" + key + ",dhchap_ctrl_secret=" + other, false},
+				{"", false},
+			} {
+				name, err := attach(t, "p1", nqn, tt.options)
+				if (err == nil) != tt.ok {
+					t.Errorf("connect gave %v, want success %t\n%s", err, tt.ok, dmesg(t))
+				}
+				if err == nil {
+					fabric.BlockDevice(t, 10*time.Second, nqn, 1)
+					fabric.Run(t, "nvme", "disconnect", "-d", name)
+				}
+			}
+		})
+	}
+}
+
+// TestHostAtTarget has our host side speak with the kernel's target.
+func TestHostAtTarget(t *testing.T) {
+	fabric.Clean(t)
+	key := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t), "-m", "2"))
+	ctrl := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t)))
+	open := fabric.NewSubsystem(t, prefix+"open", fabric.Options{})
+	locked := fabric.NewSubsystem(t, prefix+"locked", fabric.Options{Hosts: []fabric.Host{{NQN: hostNQN(t), Key: key, CtrlKey: ctrl}}})
+	port := fabric.TCP(t, "127.0.0.1", 4420)
+	port.Link(t, open)
+
+	id, err := nvme.ParseHostID(hostID(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := nvmetcp.HostConfig{HostNQN: hostNQN(t), HostID: id, KeepAlive: 4 * time.Second}
+	cfg.Addr = netip.MustParseAddrPort("127.0.0.1:4420")
+	dc, err := nvmetcp.Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dc.Close()
+	if err := dc.EnableEvents(t.Context(), nvme.OAESDiscovery); err != nil {
+		t.Fatal(err)
+	}
+	if log, err := dc.ReadDiscoveryLog(t.Context(), nvme.LSPPortLocal); err != nil || len(log.Entries) != 2 {
+		t.Errorf("page: %+v, %v", log, err)
+	}
+	port.Link(t, locked)
+	if e, err := dc.WaitEvent(t.Context()); err != nil || e != nvme.AENDiscoveryLogChange {
+		t.Errorf("event %v, %v", e, err)
+	}
+	if log, err := dc.ReadDiscoveryLog(t.Context(), 0); err != nil || len(log.Entries) != 3 {
+		t.Errorf("page afterwards: %+v, %v", log, err)
+	}
+	for _, digests := range []bool{false, true} {
+		cfg.SubNQN, cfg.HeaderDigest, cfg.DataDigest = open.NQN, digests, digests
+		transfer(t, cfg)
+	}
+	cfg.SubNQN = locked.NQN
+	if cfg.Key, err = nvme.ParseDHCHAPSecret(key); err != nil {
+		t.Fatal(err)
+	}
+	transfer(t, cfg)
+	if cfg.ControllerKey, err = nvme.ParseDHCHAPSecret(ctrl); err != nil {
+		t.Fatal(err)
+	}
+	transfer(t, cfg)
+	cfg.ControllerKey = cfg.Key
+	if h, err := nvmetcp.Dial(t.Context(), cfg); !errors.Is(err, nvmetcp.ErrAuthentication) {
+		t.Errorf("controller with another key: %v, %v", h, err)
+	}
+	fabric.Never(t, 9*time.Second, dc.Err) // more than the target waits for a keep alive
+}
+
+// transfer writes and reads 1 MiB over two queues.
+func transfer(t *testing.T, cfg nvmetcp.HostConfig) {
+	t.Helper()
+	h, err := nvmetcp.Dial(t.Context(), cfg)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer h.Close()
+	if n, err := h.OpenQueues(t.Context(), 2); err != nil || n != 2 {
+		t.Errorf("%d queues, %v", n, err)
+		return
+	}
+	want, got := make([]byte, 1<<20), make([]byte, 1<<20)
+	_, _ = rand.Read(want)
+	for i := range want[:4] { // a large part by R2T, small ones in the capsule
+		off := i * 256 << 10
+		if err := h.Write(t.Context(), 1, uint64(off/512), 512, want[off:off+4096]); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Write(t.Context(), 1, uint64((off+4096)/512), 512, want[off+4096:off+256<<10]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Read(t.Context(), 1, 0, 512, got); err != nil || string(got) != string(want) {
+		t.Errorf("what is read differs from what was written: %v", err)
+	}
+}
