@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -29,7 +30,7 @@ func run() int {
 		return 3
 	case errors.Is(err, errNoMatch):
 		return 1
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), strings.HasPrefix(err.Error(), "required flag"): // cobra has no value for it
 		fmt.Fprintf(os.Stderr, "stasadm: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return 2
 	}

@@ -169,3 +169,9 @@ func checkTLSKey(s string) error {
 	}
 	return nvme.CheckTLSKey(s)
 }
+
+// WithoutSecrets gives p without what nobody else may see.
+func WithoutSecrets(p tid.Params) tid.Params {
+	p.DHCHAPSecret, p.DHCHAPCtrl, p.TLSKey = tid.Secret{}, tid.Secret{}, tid.Secret{}
+	return p
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/export"
+)
+
+// configured reads all configuration files, which must be usable.
+func (p *places) configured() (*config.Staf, *config.Stac, error) {
+	fabrics := p.at(fabricsConf)
+	staf, _, err := config.LoadStaf(config.Files{Own: p.at(stafdConf), Fabrics: fabrics})
+	if err != nil {
+		return nil, nil, err
+	}
+	stac, _, err := config.LoadStac(config.Files{Own: p.at(stacdConf), Fabrics: fabrics})
+	if err == nil && (staf.Incomplete || stac.Incomplete) {
+		err = errors.New("a controller line cannot be used; run: stasadm check --files")
+	}
+	return staf, stac, err
+}
+
+func (p *places) convert() *cobra.Command {
+	var to, output string
+	cmd := &cobra.Command{
+		Use: "convert --to 2|3 --output DIR", Short: "Write the configured connections in the other format", Args: arguments(cobra.NoArgs),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `Write the configured connections in the format of nvme-stas 3 (nvme-stas.conf and
+exclusions.conf) or of 2 (stafd.conf and stacd.conf) to a directory. The files in use stay as
+they are. What cannot be said in the other format is told. New files have mode 0600, as they
+may have secrets.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			staf, stac, err := p.configured()
+			if err != nil {
+				return err
+			}
+			var files []config.Text
+			var notes []string
+			switch to {
+			case "3":
+				files, notes = config.ToFabrics(staf, stac)
+			case "2":
+				files, notes = config.ToOwn(staf, stac)
+			default:
+				return fmt.Errorf("%w: --to is 2 or 3, not %q", errUsage, to)
+			}
+			for _, f := range files {
+				path := filepath.Join(output, f.Name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					return fmt.Errorf("cannot make a directory: %w", err)
+				}
+				if err := renameio.WriteFile(path, f.Bytes(), 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
+					return fmt.Errorf("cannot write %s: %w", path, err)
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), path)
+			}
+			for _, note := range notes {
+				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: %s\n", note)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the `FORMAT`: 2 or 3")
+	cmd.Flags().StringVar(&output, "output", "", "the `DIR`ectory to write to")
+	_, _ = cmd.MarkFlagRequired("to"), cmd.MarkFlagRequired("output")
+	return cmd
+}
+
+func (p *places) export() *cobra.Command {
+	formats := []string{"discovery.conf", "config.json", "nvme-fabrics.conf"}
+	return &cobra.Command{
+		Use: "export discovery.conf|config.json|nvme-fabrics.conf", Short: "Print the configured connections as a file of nvme-cli",
+		Args: arguments(cobra.ExactArgs(1)), ValidArgs: formats,
+		Long: `Print the configured connections as a file of nvme-cli. Secrets are left out.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			staf, stac, err := p.configured()
+			if err != nil {
+				return err
+			}
+			all := append(staf.Controllers[:len(staf.Controllers):len(staf.Controllers)], stac.Controllers...)
+			switch args[0] {
+			case "discovery.conf":
+				return export.DiscoveryConf(cmd.OutOrStdout(), all)
+			case "config.json":
+				identity, _ := config.LoadIdentityBelow(p.root, p.at(p.sysConf), p.at(nvmeDir))
+				return export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
+			case "nvme-fabrics.conf":
+				for i := range all {
+					all[i].Given = config.WithoutSecrets(all[i].Given)
+				}
+				staf.Controllers, stac.Controllers = all[:len(staf.Controllers)], all[len(staf.Controllers):]
+				staf.Defaults, stac.Defaults = config.WithoutSecrets(staf.Defaults), config.WithoutSecrets(stac.Defaults)
+				files, notes := config.ToFabrics(staf, stac)
+				_, err = cmd.OutOrStdout().Write(files[0].Bytes())
+				if len(files) > 1 {
+					notes = append(notes, "there is more than one file; run: stasadm convert --to 3 --output DIR")
+				}
+				for _, note := range notes {
+					fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: %s\n", note)
+				}
+				return err
+			}
+			return fmt.Errorf("%w: there is no format %q; there are %v", errUsage, args[0], formats)
+		},
+	}
+}

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const convertStafd = `[Global]
+kato=45
+hdr-digest=true
+[Controllers]
+controller=transport=tcp;traddr=192.0.2.1
+controller=transport=tcp;traddr=cdc.example.com;host-iface=eth1;kato=7;persistent=auto
+controller=transport=fc;traddr=nn-0x1:pn-0x2;nqn=nqn.2014-08.org.example:dc
+exclude=transport=tcp;traddr=192.0.2.66
+`
+
+const convertStacd = `[Global]
+nr-io-queues=4
+[Controllers]
+controller=transport=tcp;traddr=192.0.2.2;nqn=nqn.2014-08.org.example:a;dhchap-secret=` + secretA + `;ctrl-loss-tmo=-1
+controller=transport=rdma;traddr=192.0.2.3;nqn=nqn.2014-08.org.example:b;host-nqn=` + nqnA + `
+exclude=host-iface=eth9
+exclude=traddr=name.example.com;transport=tcp
+`
+
+// connections spells everything that counts, in a stable order.
+func connections(list []Controller) []string {
+	var s []string
+	for _, c := range list {
+		s = append(s, fmt.Sprintf("%s %s %s %s %v", c.Kind, c.address(), spelled(c.Params), c.Persistent, c.Params.DHCHAPSecret.Reveal()))
+	}
+	slices.Sort(s)
+	return s
+}
+
+func install(t *testing.T, dir string, files []Text) {
+	t.Helper()
+	for _, f := range files {
+		write(t, dir, f.Name, string(f.Bytes()))
+	}
+}
+
+func TestConvertThereAndBack(t *testing.T) {
+	dir := t.TempDir()
+	load := func(dir string) (*Staf, *Stac) {
+		t.Helper()
+		fabrics := filepath.Join(dir, "nvme-stas.conf")
+		staf, p1, err1 := LoadStaf(Files{Own: filepath.Join(dir, "stafd.conf"), Fabrics: fabrics})
+		stac, p2, err2 := LoadStac(Files{Own: filepath.Join(dir, "stacd.conf"), Fabrics: fabrics})
+		for _, p := range append(p1, p2...) {
+			if p.ID != MissingFile {
+				t.Error(p)
+			}
+		}
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		return staf, stac
+	}
+	write(t, dir, "stafd.conf", convertStafd)
+	write(t, dir, "stacd.conf", convertStacd)
+	staf, stac := load(dir)
+	files, notes := ToFabrics(staf, stac)
+	if len(files) != 3 || !slices.ContainsFunc(notes, func(s string) bool {
+		return strings.Contains(s, "stacd.conf:7: cannot be written as a host-wide exclusion")
+	}) {
+		t.Errorf("%v, %v", files, notes)
+	}
+	if got := string(files[2].Bytes()); got != "[exclusions]\nexclusion = transport=tcp;traddr=192.0.2.66\nexclusion = host-iface=eth9\n" {
+		t.Errorf("exclusions %q", got)
+	}
+	there := t.TempDir()
+	install(t, there, files)
+	staf3, stac3 := load(there)
+	for _, c := range []struct{ before, after []Controller }{{staf.Controllers, staf3.Controllers}, {stac.Controllers, stac3.Controllers}} {
+		if b, a := connections(c.before), connections(c.after); !slices.Equal(b, a) {
+			t.Errorf("2.x to 3.x:\n%s\nbecame\n%s", strings.Join(b, "\n"), strings.Join(a, "\n"))
+		}
+	}
+	if staf3.Defaults != staf.Defaults || stac3.Defaults != stac.Defaults {
+		t.Errorf("defaults: %v, %v", spelled(staf3.Defaults), spelled(stac3.Defaults))
+	}
+	back := t.TempDir()
+	files, notes = ToOwn(staf3, stac3)
+	if len(notes) > 0 {
+		t.Error(notes)
+	}
+	install(t, back, files)
+	staf2, stac2 := load(back)
+	for _, c := range []struct{ before, after []Controller }{{staf.Controllers, staf2.Controllers}, {stac.Controllers, stac2.Controllers}} {
+		if b, a := connections(c.before), connections(c.after); !slices.Equal(b, a) {
+			t.Errorf("3.x to 2.x:\n%s\nbecame\n%s", strings.Join(b, "\n"), strings.Join(a, "\n"))
+		}
+	}
+}
+
+func TestWhatOwnFilesCannotSay(t *testing.T) {
+	f := set(t, "[I/O Controller Defaults]\nqueue-size=64\nhdr-digest=on\n[Host]\nhostnqn="+nqnB+"\nhostid="+uuidB+"\n[Subsystem]\nnqn=nqn.2014-08.org.a\nqueue-size=\nhdr-digest=\ncontroller=transport=tcp;traddr=192.0.2.1\n")
+	stac, _, err := LoadStac(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, notes := ToOwn(DefaultStaf(), stac)
+	all := strings.Join(notes, "\n")
+	if !strings.Contains(all, "host ID "+uuidB+" cannot be said in stacd.conf") || !strings.Contains(all, "the kernel's default for queue-size cannot") {
+		t.Error(all)
+	}
+	if !strings.Contains(string(files[1].Bytes()), ";host-nqn="+nqnB+";hdr-digest=false\n") {
+		t.Errorf("%s", files[1].Bytes())
+	}
+	if s := fmt.Sprintf("%v %+v %#v %s", files, files, files, files[1]); strings.Contains(s, "hdr-digest") {
+		t.Errorf("a made file shows itself: %s", s)
+	}
+}

@@ -1,0 +1,127 @@
+// Package export writes the configured connections as files of nvme-cli. Secrets are left
+// out: nvme-cli takes those of the host from /etc/nvme/hostkey.
+package export
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// DiscoveryConf writes the discovery controllers as discovery.conf, one line of options of
+// nvme discover for each.
+func DiscoveryConf(w io.Writer, list []config.Controller) error {
+	for _, c := range list {
+		if c.Kind != tid.Discovery {
+			continue
+		}
+		line := fmt.Sprintf("--transport=%s --traddr=%s", c.Transport, c.Traddr)
+		for _, f := range []struct{ option, value string }{
+			{"trsvcid", c.Trsvcid}, {"nqn", c.NQN}, {"host-traddr", c.HostTraddr}, {"host-iface", c.HostIface},
+			{"hostnqn", cmp.Or(c.HostNQN, c.Scope.Host.NQN)}, {"hostid", c.Scope.Host.ID},
+		} {
+			if f.value != "" {
+				line += " --" + f.option + "=" + f.value
+			}
+		}
+		for option, value := range c.Params.Options() {
+			line += " --" + strings.ReplaceAll(option, "_", "-")
+			if value != "" {
+				line += "=" + value
+			}
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The shape of config.json (nvme-cli, libnvme/doc/config-schema.json).
+type host struct {
+	HostNQN    string       `json:"hostnqn"`
+	HostID     string       `json:"hostid,omitempty"`
+	Subsystems []*subsystem `json:"subsystems"`
+}
+
+type subsystem struct {
+	NQN   string           `json:"nqn"`
+	Ports []map[string]any `json:"ports"`
+}
+
+// ConfigJSON writes all controllers as config.json; system is who connects where a
+// controller names no other host.
+func ConfigJSON(w io.Writer, list []config.Controller, system tid.Host) error {
+	hosts := []*host{}
+	for _, c := range list {
+		h := hostOf(&hosts, c, system)
+		s := h.subsystem(c.NQN)
+		port := map[string]any{"transport": string(c.Transport), "traddr": c.Traddr}
+		for key, value := range optional(c) {
+			port[key] = value
+		}
+		if c.Kind == tid.Discovery {
+			port["discovery"], port["persistent"] = true, c.Persistent != config.PersistNo
+		}
+		s.Ports = append(s.Ports, port)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(hosts)
+}
+
+func hostOf(hosts *[]*host, c config.Controller, system tid.Host) *host {
+	id := tid.Host{NQN: cmp.Or(c.HostNQN, c.Scope.Host.NQN, system.NQN)}
+	for _, known := range []tid.Host{c.Scope.Host, system} {
+		if known.NQN == id.NQN {
+			id.ID = cmp.Or(id.ID, known.ID)
+		}
+	}
+	for _, h := range *hosts {
+		if h.HostNQN == id.NQN {
+			return h
+		}
+	}
+	h := &host{HostNQN: id.NQN, HostID: id.ID}
+	*hosts = append(*hosts, h)
+	return h
+}
+
+func (h *host) subsystem(nqn string) *subsystem {
+	for _, s := range h.Subsystems {
+		if s.NQN == nqn {
+			return s
+		}
+	}
+	s := &subsystem{NQN: nqn}
+	h.Subsystems = append(h.Subsystems, s)
+	return s
+}
+
+// optional yields what a port may have besides.
+func optional(c config.Controller) iter.Seq2[string, any] {
+	return func(yield func(string, any) bool) {
+		for _, f := range []struct{ key, value string }{{"trsvcid", c.Trsvcid}, {"host_traddr", c.HostTraddr}, {"host_iface", c.HostIface}} {
+			if f.value != "" && !yield(f.key, f.value) {
+				return
+			}
+		}
+		for key, text := range c.Params.Options() {
+			var value any = true
+			if n, err := strconv.Atoi(text); err == nil {
+				value = n
+			}
+			if !yield(key, value) {
+				return
+			}
+		}
+	}
+}

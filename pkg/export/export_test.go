@@ -1,0 +1,123 @@
+package export
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+const secret = "DHHC-1:00:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAl7OaH:"
+
+func load(t *testing.T) []config.Controller {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	staf, _, err := config.LoadStaf(config.Files{Own: write("stafd.conf", `[Controllers]
+controller=transport=tcp;traddr=192.0.2.1;hdr-digest=true
+controller=transport=fc;traddr=nn-0x1:pn-0x2;host-nqn=nqn.2014-08.org.example:h;persistent=no
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stac, _, err := config.LoadStac(config.Files{Own: write("stacd.conf", `[Controllers]
+controller=transport=tcp;traddr=fe80::1%eth0;nqn=nqn.2014-08.org.example:a;nr-io-queues=4;dhchap-secret=`+secret+`
+controller=transport=tcp;traddr=192.0.2.2;nqn=nqn.2014-08.org.example:a;host-iface=eth1
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(staf.Controllers, stac.Controllers...)
+}
+
+func TestDiscoveryConf(t *testing.T) {
+	var b strings.Builder
+	if err := DiscoveryConf(&b, load(t)); err != nil {
+		t.Fatal(err)
+	}
+	want := `--transport=tcp --traddr=192.0.2.1 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery --keep-alive-tmo=30 --hdr-digest
+--transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:h --keep-alive-tmo=30
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestConfigJSON(t *testing.T) {
+	var b strings.Builder
+	system := tid.Host{NQN: "nqn.2014-08.org.example:sys", ID: "f8e78f19-a131-45ab-b1f6-3a4fc8e093ea"}
+	if err := ConfigJSON(&b, load(t), system); err != nil {
+		t.Fatal(err)
+	}
+	want := `[
+  {
+    "hostnqn": "nqn.2014-08.org.example:sys",
+    "hostid": "f8e78f19-a131-45ab-b1f6-3a4fc8e093ea",
+    "subsystems": [
+      {
+        "nqn": "nqn.2014-08.org.nvmexpress.discovery",
+        "ports": [
+          {
+            "discovery": true,
+            "hdr_digest": true,
+            "keep_alive_tmo": 30,
+            "persistent": true,
+            "traddr": "192.0.2.1",
+            "transport": "tcp",
+            "trsvcid": "8009"
+          }
+        ]
+      },
+      {
+        "nqn": "nqn.2014-08.org.example:a",
+        "ports": [
+          {
+            "nr_io_queues": 4,
+            "traddr": "fe80::1%eth0",
+            "transport": "tcp",
+            "trsvcid": "4420"
+          },
+          {
+            "host_iface": "eth1",
+            "traddr": "192.0.2.2",
+            "transport": "tcp",
+            "trsvcid": "4420"
+          }
+        ]
+      }
+    ]
+  },
+  {
+    "hostnqn": "nqn.2014-08.org.example:h",
+    "subsystems": [
+      {
+        "nqn": "nqn.2014-08.org.nvmexpress.discovery",
+        "ports": [
+          {
+            "discovery": true,
+            "keep_alive_tmo": 30,
+            "persistent": false,
+            "traddr": "nn-0x0000000000000001:pn-0x0000000000000002",
+            "transport": "fc"
+          }
+        ]
+      }
+    ]
+  }
+]
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Error(d)
+	}
+}
