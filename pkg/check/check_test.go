@@ -1,0 +1,134 @@
+package check
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tree makes files below a new directory.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+const (
+	uuid  = "f8e78f19-a131-45ab-b1f6-3a4fc8e093ea"
+	other = "11111111-2222-3333-4444-555555555555"
+	nqn   = "nqn.2014-08.org.nvmexpress:uuid:" + uuid
+)
+
+// healthy is a host where everything is as it should be.
+func healthy() map[string]string {
+	return map[string]string{
+		"etc/stas/stafd.conf":                                "",
+		"etc/stas/stacd.conf":                                "",
+		"etc/nvme/hostnqn":                                   nqn,
+		"etc/nvme/hostid":                                    uuid,
+		"dev/nvme-fabrics":                                   "instance=-1,cntlid=-1,transport=%s,traddr=%s,host_iface=%s,keep_alive_tmo=%d,hdr_digest,dhchap_secret=%s",
+		"sys/module/nvme_tcp/x":                              "",
+		"run/dbus/system_bus_socket":                         "",
+		"usr/share/dbus-1/system.d/org.nvmexpress.staf.conf": "",
+		"etc/dbus-1/system.d/org.nvmexpress.stac.conf":       "",
+		"run/avahi-daemon/socket":                            "",
+		"proc/sys/net/ipv4/igmp_max_memberships":             "2\n",
+		"proc/sys/kernel/osrelease":                          "6.12.0\n",
+		"lib/modules/6.12.0/modules.builtin":                 "kernel/drivers/nvme/host/nvme-fc.ko\n",
+	}
+}
+
+func look(root string, interfaces ...net.Interface) []Finding {
+	files := Files{Root: root, Staf: root + "/etc/stas/stafd.conf", Stac: root + "/etc/stas/stacd.conf", Sys: root + "/etc/stas/sys.conf",
+		Fabrics: root + "/etc/nvme/nvme-stas.conf", NVMe: root + "/etc/nvme", Exclusions: root + "/etc/nvme/exclusions.conf", ExclusionDropIns: root + "/etc/nvme/exclusions.conf.d"}
+	c, list := Configured(files)
+	h := Host{Root: root, Interfaces: func() ([]net.Interface, error) { return interfaces, nil },
+		Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }}
+	return Sorted(append(list, h.Look(c)...))
+}
+
+func TestHealthyHost(t *testing.T) {
+	up := net.Interface{Flags: net.FlagUp | net.FlagMulticast}
+	if got := look(tree(t, healthy()), up, up, net.Interface{Flags: net.FlagUp | net.FlagMulticast | net.FlagLoopback}, net.Interface{}); got != nil {
+		t.Errorf("findings on a healthy host: %+v", got)
+	}
+}
+
+func TestFindings(t *testing.T) {
+	const line = "[Controllers]\ncontroller=transport=%;traddr=192.0.2.1;nqn=nqn.2014-08.org.example:a"
+	up := net.Interface{Flags: net.FlagUp | net.FlagMulticast}
+	for id, c := range map[string]struct {
+		put      map[string]string
+		remove   []string
+		where    string
+		what     string
+		remedy   string
+		severity string
+	}{
+		"no-fabrics-device":   {remove: []string{"dev/nvme-fabrics"}, where: "/dev/nvme-fabrics", remedy: "modprobe nvme_fabrics", severity: Error},
+		"no-transport-module": {put: map[string]string{"etc/stas/stacd.conf": strings.Replace(line, "%", "rdma", 1)}, where: "nvme_rdma", remedy: "modprobe nvme_rdma", severity: Error},
+		"kernel-lacks-option": {put: map[string]string{"etc/stas/stacd.conf": strings.Replace(line, "%", "tcp", 1) + ";tos=3"}, where: "stacd.conf:2", what: "no option tos", severity: Error},
+		"no-system-bus":       {remove: []string{"run/dbus/system_bus_socket"}, remedy: "systemctl enable --now dbus.socket", severity: Error},
+		"no-bus-policy":       {remove: []string{"etc/dbus-1/system.d/org.nvmexpress.stac.conf"}, where: "org.nvmexpress.stac", severity: Error},
+		"no-avahi":            {remove: []string{"run/avahi-daemon/socket"}, remedy: "systemctl enable --now avahi-daemon", severity: Warning},
+		"too-many-interfaces": {put: map[string]string{"proc/sys/net/ipv4/igmp_max_memberships": "1"}, what: "2 interfaces can receive announcements and the kernel lets Avahi listen on 1", remedy: "sysctl -w net.ipv4.igmp_max_memberships=4", severity: Warning},
+		"firewall-mdns":       {put: map[string]string{"run/firewalld/x": "", "etc/firewalld/zones/public.xml": "<zone/>"}, remedy: "firewall-cmd", severity: Warning},
+		"mixed-identity":      {put: map[string]string{"sys/class/nvme/nvme0/hostnqn": nqn, "sys/class/nvme/nvme0/hostid": other}, where: "nvme0", severity: Error},
+		"stale-udev-rule":     {put: map[string]string{"run/udev/rules.d/70-nvmf-autoconnect.rules": ""}, remedy: "rm ", severity: Warning},
+		"two-mdns-browsers":   {put: map[string]string{"etc/nvme/nvme-discoverd.conf": "[Global]\nzeroconf = true\n"}, severity: Warning},
+		"no-identity":         {remove: []string{"etc/nvme/hostnqn"}, remedy: "stasadm hostnqn -f ", severity: Error},
+		"unknown-key":         {put: map[string]string{"etc/stas/stafd.conf": "[Global]\nfoo=1\n"}, where: "stafd.conf:2", what: "[Global] foo: unknown key", remedy: "sed ", severity: Error},
+		"unusable-file":       {put: map[string]string{"etc/nvme/nvme-stas.conf": "junk\n"}, where: "nvme-stas.conf:1", remedy: "mv ", severity: Error},
+		"exclusion-bad-entry": {put: map[string]string{"etc/nvme/exclusions.conf": "[exclusions]\nexclusion=x\n"}, where: "exclusions.conf:2", remedy: "sed ", severity: Error},
+	} {
+		t.Run(id, func(t *testing.T) {
+			files := healthy()
+			for name, text := range c.put {
+				files[name] = text
+			}
+			for _, name := range c.remove {
+				delete(files, name)
+			}
+			list := look(tree(t, files), up, up)
+			i := slices.IndexFunc(list, func(f Finding) bool { return f.ID == id })
+			if i < 0 {
+				t.Fatalf("not found, but %+v", list)
+			}
+			f := list[i]
+			if !strings.HasSuffix(f.Where, c.where) || !strings.Contains(f.What, c.what) || !strings.HasPrefix(f.Remedy, c.remedy) || f.Severity != c.severity {
+				t.Errorf("%+v", f)
+			}
+			if len(list) != 1 && id != "unusable-file" {
+				t.Errorf("and besides %+v", list)
+			}
+		})
+	}
+}
+
+func TestBuiltInModuleIsThere(t *testing.T) {
+	files := healthy()
+	files["etc/stas/stacd.conf"] = "[Controllers]\ncontroller=transport=fc;traddr=nn-0x1:pn-0x2;nqn=nqn.2014-08.org.example:a"
+	if got := look(tree(t, files)); got != nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestClock(t *testing.T) {
+	h := Host{Now: func() time.Time { return time.Unix(0, 0) }}
+	if got := h.clock(Configuration{}); len(got) != 1 || got[0].ID != "clock-not-set" {
+		t.Errorf("%+v", got)
+	}
+}
