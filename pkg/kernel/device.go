@@ -39,8 +39,8 @@ func openDescriptor(path string, flags int) (descriptor, error) {
 	return descriptor(fd), nil
 }
 
-// Write is a single write(2). It is repeated only where a signal came before anything
-// was done: the kernel does not look for one later.
+// Write is a single write(2), begun anew where a signal interrupted it: while the kernel waits
+// for the TCP connection of a connect it looks for signals, and undoes the connect then.
 func (d descriptor) Write(b []byte) (int, error) {
 	for {
 		n, err := unix.Write(int(d), b)

@@ -4,7 +4,8 @@
 //
 // Connect, admin command and delete sleep uninterruptibly in the kernel: a process with
 // such a call can neither be killed nor exit, and all connects of a host wait for one
-// another in a single mutex (drivers/nvme/host/fabrics.c, nvmf_dev_mutex). So a daemon never
+// another in a single mutex (drivers/nvme/host/fabrics.c, nvmf_dev_mutex). (Only the wait for
+// a TCP connection ends with a signal, and the connect with it.) So a daemon never
 // makes them itself. [Worker] starts a process of the same program that does
 // ([RunWorkerIfAsked]) and talks to it over a pipe. The process finishes what it began
 // whatever happens to the daemon: connect, registry entry, reply. What it is about to

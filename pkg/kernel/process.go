@@ -44,7 +44,7 @@ type process struct {
 
 // startProcess starts a worker process and greets it. It goes on when this one
 // dies: there is no parent-death signal, and a process group of its own keeps a
-// terminal's ^C away. Its environment is empty, so that it does not notify systemd.
+// terminal's ^C away. Its environment is its own, so that it does not notify systemd.
 func startProcess(w *Worker) (*process, error) {
 	childIn, in, err := os.Pipe()
 	if err != nil {
@@ -80,7 +80,9 @@ func startProcess(w *Worker) (*process, error) {
 }
 
 func workerEnviron() []string {
-	env := []string{workerEnv + "=1"}
+	// Without asyncpreemptoff the Go runtime sends itself signals, and one can interrupt a
+	// connect that waits for its TCP connection, which then begins from the start.
+	env := []string{workerEnv + "=1", "GODEBUG=asyncpreemptoff=1"}
 	if dir, ok := os.LookupEnv("GOCOVERDIR"); ok {
 		env = append(env, "GOCOVERDIR="+dir)
 	}

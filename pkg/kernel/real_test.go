@@ -4,9 +4,12 @@ package kernel
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -265,13 +268,47 @@ func TestRealSecretsAreShut(t *testing.T) {
 	}
 }
 
+// mute accepts NVMe/TCP connections, answers ICReq and nothing after it: what a connect waits
+// for then it waits for uninterruptibly.
+func mute(t *testing.T) (port int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			go func() {
+				request, answer := make([]byte, 128), make([]byte, 128)
+				if _, err := io.ReadFull(conn, request); err != nil {
+					return
+				}
+				answer[0], answer[2], answer[4] = 1, 128, 128
+				binary.LittleEndian.PutUint32(answer[12:], 1<<17)
+				_, _ = conn.Write(answer)
+				_, _ = io.Copy(io.Discard, conn)
+			}()
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
 // A killed worker is not gone before the kernel lets it go; its intent tells so.
 func TestRealKilledWorker(t *testing.T) {
 	b := newRealBench(t)
-	hole := fabric.BlackHoles(t, 1)[0]
-	r := realRequest(t, tid.IO, 4420, "nqn.2024-01.test:s0")
-	r.TID.Traddr = hole
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	const timeout = "/sys/module/nvme_core/parameters/admin_timeout"
+	if err := os.WriteFile(timeout, []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(timeout, []byte("60"), 0) })
+	r := realRequest(t, tid.IO, mute(t), "nqn.2024-01.test:s0")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	start := time.Now()
 	if _, err := b.Connect(ctx, r); !errors.Is(err, context.DeadlineExceeded) {
@@ -292,6 +329,37 @@ func TestRealKilledWorker(t *testing.T) {
 	if l := <-b.late; !errors.Is(l.Err, ErrWorkerDied) {
 		t.Errorf("late %+v", l)
 	}
+}
+
+// Calls return with their contexts, a busy mutex or not, and a closed worker leaves nothing unowned.
+func TestRealCloseInTheMiddle(t *testing.T) {
+	b := newRealBench(t)
+	hole := fabric.BlackHoles(t, 1)[0]
+	port := fabric.TCP(t, "127.0.0.1", 4420)
+	subs := fabric.NewSubsystems(t, "nqn.2024-01.test:s", 1, fabric.Options{})
+	port.Link(t, subs...)
+	blocker := b.another(t)
+	r := realRequest(t, tid.IO, 4420, "nqn.2024-01.test:s0")
+	r.TID.Traddr = hole
+	blocked := make(chan error, 1)
+	go func() { _, err := blocker.Connect(t.Context(), r); blocked <- err }()
+	b.until(t, "the connect to the hole", func(c Change) bool { return c.Controller != nil && c.Controller.Traddr == hole })
+
+	good := make(chan error, 1)
+	go func() { _, err := b.Connect(t.Context(), realRequest(t, tid.IO, 4420, subs[0].NQN)); good <- err }()
+	await(t, "the intent of the second", func() bool { list, err := Intents(b.run); return err == nil && len(list) == 2 })
+	start := time.Now()
+	_ = b.Close()
+	if err := <-good; !errors.Is(err, ErrClosed) || time.Since(start) > time.Second {
+		t.Errorf("Connect = %v after %v", err, time.Since(start))
+	}
+	var e *ConnectError
+	if err := <-blocked; !errors.As(err, &e) || e.Class != Timeout || e.Took < 2*time.Second {
+		t.Errorf("Connect to the hole = %v", err)
+	}
+	c := b.until(t, "the connection that was begun", func(c Change) bool { return c.Connected })
+	await(t, "its owner", func() bool { return registry.Open("", "", "").Owner(c.Name).Is(registry.Stas) })
+	await(t, "the end of its intent", func() bool { list, err := Intents(b.run); return err == nil && len(list) == 0 })
 }
 
 // Names are given anew at once; inodes are not.
