@@ -1,6 +1,7 @@
 package fabricsim
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -12,12 +13,22 @@ import (
 // announceAll announces the discovery controllers that want it, by Avahi, until the
 // fabric is closed.
 func (f *Fabric) announceAll() {
+	f.portMu.Lock()
+	defer f.portMu.Unlock()
+	for _, p := range f.ports {
+		f.announcePort(p)
+	}
+}
+
+// announcePort announces the discovery controllers at a port anew. f.portMu is held.
+func (f *Fabric) announcePort(p *port) {
+	for _, stop := range p.announced {
+		stop()
+	}
+	p.announced = nil
 	for _, d := range f.dcs {
-		if !d.announced {
-			continue
-		}
-		for _, name := range d.Ports {
-			f.announce(d, f.port(name))
+		if d.announced && d.on(p.Name) {
+			f.announce(d, p)
 		}
 	}
 }
@@ -45,15 +56,25 @@ func (f *Fabric) announce(d *dc, p *port) {
 		f.record("error", err.Error())
 		return
 	}
-	f.spawn(func() {
-		defer pub.Close()
+	ctx, cancel := context.WithCancel(f.ctx)
+	gone := make(chan struct{})
+	started := f.spawn(func() {
+		defer close(gone)
+		defer cancel()
+		defer pub.Close() // says goodbye
 		select {
 		case <-pub.Ready():
 			f.events.add(Event{Kind: "announce", Port: p.Name, Detail: d.Name})
-			<-f.ctx.Done()
-		case <-f.ctx.Done():
+			<-ctx.Done()
+		case <-ctx.Done():
 		}
 	})
+	if !started {
+		cancel()
+		pub.Close()
+		return
+	}
+	p.announced = append(p.announced, func() { cancel(); <-gone })
 }
 
 // hostLabel makes a label of a host name out of any text.

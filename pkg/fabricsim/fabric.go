@@ -129,14 +129,17 @@ func (f *Fabric) Close() {
 	}
 }
 
-// spawn runs fn in a goroutine that Close waits for; not after Close.
-func (f *Fabric) spawn(fn func()) {
+// spawn runs fn in a goroutine that Close waits for; not after Close, which it tells.
+func (f *Fabric) spawn(fn func()) bool {
 	f.spawnMu.Lock()
 	defer f.spawnMu.Unlock()
 	if !f.closed {
 		f.wg.Go(fn)
 	}
+	return !f.closed
 }
+
+var errClosed = errors.New("the fabric is closed")
 
 // names are looked up linearly where there are few of a kind; f.mu is held.
 

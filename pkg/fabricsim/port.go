@@ -34,6 +34,8 @@ type port struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	hole   *blackhole
+	// announced holds what ends an announcement by mDNS and waits for that.
+	announced []func()
 }
 
 func newPort(c PortConfig, id uint16) *port { return &port{PortConfig: c, id: id, addr: c.Address} }
@@ -85,6 +87,9 @@ func (f *Fabric) SetPort(name string, state PortState) error {
 	if p.state == state {
 		return nil
 	}
+	if f.ctx.Err() != nil {
+		return fmt.Errorf("cannot change port %s: %w", name, errClosed)
+	}
 	p.close()
 	f.events.add(Event{Kind: "port", Port: name, Detail: string(state)})
 	switch state {
@@ -112,6 +117,9 @@ func (f *Fabric) MovePort(name string, addr netip.AddrPort) error {
 	if p == nil || !addr.IsValid() {
 		return fmt.Errorf("cannot move port %s to %s: there is no such port or address", name, addr)
 	}
+	if f.ctx.Err() != nil {
+		return fmt.Errorf("cannot move port %s: %w", name, errClosed)
+	}
 	p.close()
 	before := p.addr
 	p.addr = addr
@@ -119,6 +127,7 @@ func (f *Fabric) MovePort(name string, addr netip.AddrPort) error {
 		p.addr = before
 		return fmt.Errorf("cannot move: %w", err)
 	}
+	f.announcePort(p)
 	f.events.add(Event{Kind: "port", Port: name, Detail: "moved to " + p.addr.String()})
 	return f.change(func() (scope, error) { return scope{all: true}, nil })
 }

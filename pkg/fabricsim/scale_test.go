@@ -2,6 +2,7 @@ package fabricsim
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -52,6 +53,7 @@ func TestFiveHundredHosts(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	time.Sleep(hold) // keep alives are all that happens
 	if n := len(f.Hosts().Registrations); n != hosts {
 		t.Fatalf("%d hosts are registered", n)
 	}
@@ -91,8 +93,18 @@ func TestFiveHundredHosts(t *testing.T) {
 	}
 }
 
+// hold is how long the hosts stay connected: twice their keep-alive timeout, or what
+// FABRICSIM_HOLD says for a longer look.
+var hold = func() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("FABRICSIM_HOLD")); err == nil {
+		return d
+	}
+	return 2 * time.Second
+}()
+
 func enroll(t *testing.T, f *Fabric, nqn string) *nvmetcp.Host {
-	h, err := dialHost(t.Context(), f, "p1", nqn, "")
+	h, err := nvmetcp.Dial(t.Context(), nvmetcp.HostConfig{Endpoint: nvmetcp.Endpoint{Addr: f.Addr("p1")},
+		HostNQN: nqn, HostID: nvme.HostID{1}, KeepAlive: time.Second, CommandTimeout: 20 * time.Second})
 	if err != nil {
 		t.Error(err)
 		return nil
