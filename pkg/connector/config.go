@@ -37,7 +37,7 @@ func (c *Connector) applyConfig() {
 			named[t] = true
 			i := c.get(t, c.hostOf(line, t))
 			params := line.Params.Over(c.identity.Params())
-			i.line, i.params = line, &params
+			i.line, i.params, i.host = line, &params, c.hostOf(line, t)
 		}
 	}
 	if c.cfg.Incomplete {
@@ -52,7 +52,7 @@ func (c *Connector) applyConfig() {
 		}
 		i.line = nil
 		if len(i.listed) == 0 {
-			c.drop(i, false)
+			c.drop(i, configSource, false)
 			continue
 		}
 		i.params = c.discovered(i.listed[0])
@@ -84,7 +84,7 @@ func (c *Connector) applyBoot() {
 			i.boot = false
 			c.touch(i)
 			if !i.named() {
-				c.drop(i, false)
+				c.drop(i, configSource, false)
 			}
 		}
 	}
@@ -131,10 +131,18 @@ func (s scopeParams) of(e nvme.DiscoveryEntry) *tid.Params {
 // discovered gives the parameters of an I/O controller by its entry: those of the file that
 // configures the discovery controller that lists it, else the daemon's own.
 func (c *Connector) discovered(l listing) *tid.Params {
+	if l.by.params == nil {
+		s := c.paramsOf(l.by)
+		l.by.params = &s
+	}
+	return l.by.params.of(l.entry)
+}
+
+func (c *Connector) paramsOf(p *dlp) scopeParams {
 	for n := range c.cfg.DiscoveryControllers {
 		dc := &c.cfg.DiscoveryControllers[n]
 		t, err := dc.TID(dc.Traddr, c.identity.Host)
-		if err != nil || !t.Overlaps(tid.Discovery, l.by.dc) {
+		if err != nil || !t.Overlaps(tid.Discovery, p.dc) {
 			continue
 		}
 		s, ok := c.scopes[dc.Scope]
@@ -142,9 +150,9 @@ func (c *Connector) discovered(l listing) *tid.Params {
 			s = newScopeParams(dc.Scope.IO.Over(c.identity.Params()))
 			c.scopes[dc.Scope] = s
 		}
-		return s.of(l.entry)
+		return s
 	}
-	return c.defaults.of(l.entry)
+	return c.defaults
 }
 
 // Host names are looked up again this often, sooner after a failure.
@@ -178,16 +186,22 @@ func (c *Connector) lookedUp(name string, found []string, err error) {
 		delete(c.names, name)
 		return
 	}
-	again := lookUpAgain
-	switch last := c.names[name]; {
-	case err != nil || len(found) == 0:
-		again = lookUpRetry
-		c.log.Warn("cannot look up host name; what was known stays", "name", name, "error", err, "known", last)
-	case len(last) > 0 && slices.Contains(found, last[0]):
+	last := c.names[name]
+	if err != nil || len(found) == 0 {
+		if !c.unresolved[name] {
+			c.unresolved[name] = true
+			c.log.Warn("cannot look up host name; what was known stays", "name", name, "error", err, "known", last)
+		}
+		c.loop.After(lookUpRetry, func() { c.lookUp(name) })
+		return
+	}
+	delete(c.unresolved, name)
+	switch chosen := c.cfg.Families.Choose(last); {
+	case len(chosen) > 0 && slices.Contains(found, chosen[0]):
 		// A name server that rotates its answers does not move a connection.
 	default:
 		c.names[name] = found
 		c.applyConfig()
 	}
-	c.loop.After(again, func() { c.lookUp(name) })
+	c.loop.After(lookUpAgain, func() { c.lookUp(name) })
 }

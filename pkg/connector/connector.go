@@ -41,6 +41,7 @@ type Options struct {
 	Changes    <-chan kernel.Change // uevents and rescans, see [kernel.Watcher]
 	Ownership  Ownership
 	Read       func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
+	Attached   func(name string) (kernel.Attached, error)   // what changes around one, called off the loop; nil: not known
 	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list
 	Protected  func(*kernel.Controller) bool                // is a connection a boot connection of the firmware? nil: none is
@@ -72,18 +73,21 @@ type Connector struct {
 	identity   config.Identity
 	defaults   scopeParams // for discovered controllers that no file has its own for
 	scopes     map[*config.Scope]scopeParams
+	unresolved map[string]bool     // host names whose last lookup has failed
 	names      map[string][]string // addresses of host names, by the last lookup that succeeded
 
 	pages    map[string]*dlp // by key
-	answered bool            // stafd has listed its pages at least once
+	answered bool            // stafd has listed its pages when it was asked last
 	iocs     map[tid.TID]*ioc
 	places   map[place][]*ioc
 	bound    map[string]*ioc   // by device name
 	strays   map[string]*stray // connections that serve nothing wanted, by device name
 	adriftAt map[place][]*stray
-	paths    map[string]int // live paths by subsystem NQN
+	landing  map[string]*ioc // connections that were made and not seen yet, by device name
+	paths    map[string]int  // paths by subsystem NQN: connections that are live or have just been made
 
 	touched map[*ioc]struct{}
+	objects objects
 	loose   map[*stray]struct{} // strays to look at
 }
 
@@ -102,9 +106,9 @@ func New(o Options) *Connector {
 		o.Firmwares = func(tid.Kind, tid.TID) bool { return false }
 	}
 	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), defaults: newScopeParams(tid.Params{}), excludes: exclusion.NewList(),
-		names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},
-		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, paths: map[string]int{},
-		touched: map[*ioc]struct{}{}, loose: map[*stray]struct{}{}}
+		unresolved: map[string]bool{}, names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},
+		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, landing: map[string]*ioc{}, paths: map[string]int{},
+		touched: map[*ioc]struct{}{}, objects: newObjects(), loose: map[*stray]struct{}{}}
 }
 
 // audit is how often everything is looked at even if nothing was heard: the safety net
@@ -115,7 +119,7 @@ const audit = 10 * time.Minute
 func (c *Connector) Run(ctx context.Context) {
 	c.ctx = ctx
 	c.sched = schedule.New(ctx, schedule.Options{Kernel: c.opts.Connector, Prober: c.opts.Prober, Post: c.loop.Post,
-		Done: c.attempted, Freed: c.freed, Veto: c.veto, First: c.first})
+		Done: c.attempted, Freed: c.freed, Veto: c.veto, First: c.first, Moved: c.moved})
 	go c.pump()
 	go c.follow()
 	tick := c.loop.After(audit, c.audit)
@@ -128,6 +132,9 @@ func (c *Connector) Run(ctx context.Context) {
 
 func (c *Connector) audit() {
 	c.touchAll()
+	for _, i := range c.landing {
+		c.confirm(i)
+	}
 	c.loop.After(audit, c.audit)
 }
 
@@ -154,6 +161,7 @@ func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
 	c.loop.Post(func() {
 		c.cfg, c.identity, c.excludes, c.configured = cfg, id, excludes, true
 		c.defaults, c.scopes = newScopeParams(cfg.Defaults.Over(id.Params())), map[*config.Scope]scopeParams{}
+		c.readmit()
 		c.lookUpNames()
 		c.applyConfig()
 		c.applyBoot()
@@ -189,17 +197,18 @@ func (c *Connector) touchAll() {
 // settle compares what should be with what is, for all that was touched. Controllers come first:
 // one that is wanted may take up a stray.
 func (c *Connector) settle() {
-	for len(c.touched) > 0 {
-		batch := c.touched
-		c.touched = map[*ioc]struct{}{}
-		for i := range batch {
-			if c.iocs[i.id] == i {
-				c.tend(i)
+	for len(c.touched) > 0 || len(c.loose) > 0 {
+		for len(c.touched) > 0 {
+			batch := c.touched
+			c.touched = map[*ioc]struct{}{}
+			for i := range batch {
+				if c.iocs[i.id] == i {
+					c.tend(i)
+					c.tended(i)
+				}
 			}
 		}
-	}
-	batch := c.loose
-	if len(batch) > 0 {
+		batch := c.loose
 		c.loose = map[*stray]struct{}{}
 		for s := range batch {
 			if c.strays[s.ctrl.Name] == s {

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,9 @@ func (c *Connector) vanished(name string) {
 		c.rebind(i)
 		c.touch(i)
 	}
+	if i := c.landing[name]; i != nil {
+		c.crashed(i)
+	}
 }
 
 func (c *Connector) saw(ctrl *kernel.Controller) {
@@ -52,6 +56,11 @@ func (c *Connector) saw(ctrl *kernel.Controller) {
 	if s := c.strays[ctrl.Name]; s != nil && s.ctrl.Inode != ctrl.Inode {
 		c.forgetStray(s)
 	}
+	defer func() {
+		if i := c.landing[ctrl.Name]; i != nil {
+			c.crashed(i) // it turned out to be another one than was asked for
+		}
+	}()
 	if i := c.match(ctrl); i != nil {
 		if s := c.strays[ctrl.Name]; s != nil {
 			c.forgetStray(s)
@@ -67,22 +76,35 @@ func (c *Connector) saw(ctrl *kernel.Controller) {
 	c.setAdrift(ctrl, "", false)
 }
 
-// match finds the controller that ctrl serves best and that has no connection yet.
+// match finds the controller that ctrl serves best and that has no connection yet: one that is
+// to be connected before one that another description covers, before one that is only mentioned.
 func (c *Connector) match(ctrl *kernel.Controller) *ioc {
 	var best *ioc
-	fit := tid.NoFit
-	for _, i := range c.places[placeOf(tid.TID{Traddr: ctrl.Traddr, NQN: ctrl.NQN})] {
+	grade := 0
+	for _, i := range c.places[placeOfDevice(ctrl)] {
 		if i.device != nil {
 			continue
 		}
-		if g := ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()); g > fit || g == fit && best != nil && i.wanted() && !best.wanted() {
-			best, fit = i, g
+		fit := ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces())
+		if fit == tid.NoFit || c.barred(i) {
+			continue
+		}
+		g := int(fit)
+		if i.wanted() {
+			g += 10
+			if !c.covered(i) {
+				g += 10
+			}
+		}
+		if g > grade {
+			best, grade = i, g
 		}
 	}
 	return best
 }
 
 func (c *Connector) bind(i *ioc, ctrl *kernel.Controller) {
+	c.landed(i)
 	c.bound[ctrl.Name] = i
 	c.renew(i, ctrl)
 }
@@ -91,17 +113,24 @@ func (c *Connector) bind(i *ioc, ctrl *kernel.Controller) {
 func (c *Connector) renew(i *ioc, ctrl *kernel.Controller) {
 	i.device, i.ours = ctrl, false
 	if live := ctrl.State == kernel.StateLive; live != i.live {
-		c.countPath(i, live)
+		i.live = live
 		if live {
 			c.log.Info("connected", "ioc", i.id, "device", ctrl.Name)
 		}
 	}
+	c.count(i)
 	c.touch(i)
 }
 
-func (c *Connector) countPath(i *ioc, live bool) {
-	i.live = live
-	if live {
+// count keeps the number of paths to the subsystem of i. A connection counts from the moment on at
+// which the kernel has made it: its event comes later than the next choice of whom to connect.
+func (c *Connector) count(i *ioc) {
+	is := i.live || i.landing != ""
+	if is == i.counted {
+		return
+	}
+	i.counted = is
+	if is {
 		c.paths[i.id.NQN]++
 		return
 	}
@@ -110,19 +139,62 @@ func (c *Connector) countPath(i *ioc, live bool) {
 	}
 }
 
+// land notes that the kernel has made the connection name for i, which no event has shown yet. It may be
+// gone already, and its event told before this; then it is to be made again.
+func (c *Connector) land(i *ioc, name string) {
+	c.landed(i)
+	i.landing = name
+	c.landing[name] = i
+	c.count(i)
+	c.confirm(i)
+}
+
+// confirm looks whether the connection that has just been made for i is there.
+func (c *Connector) confirm(i *ioc) {
+	name := i.landing
+	go func() {
+		_, err := c.opts.Read(name)
+		c.loop.Post(func() {
+			if i.landing == name && errors.Is(err, kernel.ErrGone) {
+				c.crashed(i)
+			}
+		})
+	}()
+}
+
+// landed ends the wait for the event of a connection that was made for i.
+func (c *Connector) landed(i *ioc) {
+	if i.landing != "" {
+		delete(c.landing, i.landing)
+		i.landing = ""
+		c.count(i)
+	}
+}
+
+// crashed notes that the connection that was made for i was gone before it was seen.
+func (c *Connector) crashed(i *ioc) {
+	c.landed(i)
+	c.sched.Lost(i.id)
+	c.touch(i)
+}
+
 func (c *Connector) unbind(i *ioc) {
 	if i.device == nil {
 		return
 	}
-	delete(c.bound, i.device.Name)
-	if i.live {
-		c.countPath(i, false)
-	}
-	i.device, i.ours, i.foreign = nil, false, ""
+	c.release(i)
 	c.sched.Lost(i.id)
 }
 
-// rebind looks among the strays for a connection that serves i.
+// release takes the connection of i away from it.
+func (c *Connector) release(i *ioc) {
+	delete(c.bound, i.device.Name)
+	i.device, i.ours, i.foreign, i.live = nil, false, "", false
+	c.count(i)
+}
+
+// rebind looks for a connection that serves i: among the strays, and among those of less deliberate
+// descriptions of the same connection.
 func (c *Connector) rebind(i *ioc) {
 	if i.device != nil {
 		return
@@ -138,6 +210,22 @@ func (c *Connector) rebind(i *ioc) {
 		ctrl := best.ctrl
 		c.forgetStray(best)
 		c.bind(i, ctrl)
+		return
+	}
+	if !i.wanted() || c.covered(i) || c.barred(i) {
+		return
+	}
+	for _, o := range c.places[placeOf(i.id)] {
+		if o.device == nil || o == i || o.wanted() && !(o.id.Overlaps(tid.IO, i.id) && ahead(i, o)) {
+			continue
+		}
+		if d := o.device; d.FitTo(tid.IO, i.id, c.opts.Interfaces()) != tid.NoFit {
+			c.sched.Drop(o.id)
+			c.release(o)
+			c.touch(o)
+			c.bind(i, d)
+			return
+		}
 	}
 }
 
@@ -154,6 +242,7 @@ func (c *Connector) veto(t schedule.Target) error {
 
 // attempted is told of every attempt to connect.
 func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
+	c.remember(t, r)
 	s := c.sched.Status(t.TID)
 	switch {
 	case r.Err == nil && r.Dropped:
@@ -164,6 +253,9 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 		c.log.Warn("cannot connect", "ioc", t.TID, "attempts", s.Attempts, "next", s.Delay.Round(100*time.Millisecond), "error", r.Err)
 	}
 	if i := c.iocs[t.TID]; i != nil {
+		if r.Err == nil && i.device == nil {
+			c.land(i, kernel.Name(r.Connection.Instance))
+		}
 		c.touch(i)
 	}
 	if r.Err == nil {
@@ -175,6 +267,7 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 
 // freed is told of every disconnect.
 func (c *Connector) freed(id tid.TID, err error) {
+	c.freedOnRequest(id, err)
 	if err != nil {
 		c.log.Warn("cannot disconnect", "ioc", id, "error", err)
 	}

@@ -3,12 +3,14 @@ package connector
 import (
 	"slices"
 
+	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/schedule"
 	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
 )
 
 // ioc is an I/O controller that some page or the configuration names. It belongs to the loop.
@@ -19,13 +21,16 @@ type ioc struct {
 	line   *config.Controller // of stacd.conf, nil when only discovered
 	listed []listing
 
-	device  *kernel.Controller // the connection that serves it
-	ours    bool               // registered as ours, as last read
-	foreign string             // who owns the connection, if not we
-	live    bool               // counted in Connector.paths
-	boot    bool               // a boot connection that the configuration has us make again when it is lost
-	told    bool               // reported as a boot connection
-	gaveUp  bool               // after the attempts that NCC allows
+	device    *kernel.Controller // the connection that serves it
+	ours      bool               // registered as ours, as last read
+	foreign   string             // who owns the connection, if not we
+	live      bool               // the connection is live
+	landing   string             // the device that the kernel has just made for it, until it is seen
+	counted   bool               // in Connector.paths
+	boot      bool               // a boot connection that the configuration has us make again when it is lost
+	told      bool               // reported as a boot connection
+	unclaimed bool               // it could not be registered, and that was reported
+	gaveUp    bool               // after the attempts that NCC allows
 }
 
 // listing is the mention of an I/O controller in the page of a discovery controller.
@@ -37,6 +42,11 @@ type listing struct {
 // wanted says whether i is to be connected: its own line, or a page in force, says so.
 func (i *ioc) wanted() bool {
 	return i.line != nil || i.boot || slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.adds() })
+}
+
+// frozen says whether a page mentions i that the administrator's exclusion has frozen.
+func (i *ioc) frozen() bool {
+	return slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.meta.Disposition == bus.Frozen })
 }
 
 // named says whether anything mentions i, if only a page that neither adds nor removes.
@@ -78,12 +88,10 @@ type place struct {
 	traddr, nqn string
 }
 
-func placeOf(t tid.TID) place {
-	p := place{t.Traddr, t.NQN}
-	if a, err := tid.ParseIP(t.Traddr); err == nil {
-		p.traddr = a.WithZone("").String()
-	}
-	return p
+func placeOf(t tid.TID) place { return place{tid.Where(t.Transport, t.Traddr), t.NQN} }
+
+func placeOfDevice(d *kernel.Controller) place {
+	return place{tid.Where(d.Transport, d.Traddr), d.NQN}
 }
 
 // get gives the ioc for t, made if need be.
@@ -94,32 +102,48 @@ func (c *Connector) get(t tid.TID, host tid.Host) *ioc {
 		c.iocs[t] = i
 		p := placeOf(t)
 		c.places[p] = append(c.places[p], i)
+		c.touchPlace(p)
 	}
 	c.touch(i)
 	return i
 }
 
-// drop forgets i. Its connection, if it has one, becomes a stray.
-func (c *Connector) drop(i *ioc, unlisted bool) {
+// drop forgets i. Its connection, if it has one, becomes a stray, which another description of the same
+// may take up.
+func (c *Connector) drop(i *ioc, source string, unlisted bool) {
 	c.sched.Drop(i.id)
 	if d := i.device; d != nil {
 		c.unbind(i)
-		c.setAdrift(d, i.source(), unlisted)
+		c.setAdrift(d, source, unlisted)
 	}
+	c.landed(i)
 	p := placeOf(i.id)
 	c.places[p] = slices.DeleteFunc(c.places[p], func(o *ioc) bool { return o == i })
 	if len(c.places[p]) == 0 {
 		delete(c.places, p)
 	}
+	c.touchPlace(p)
 	delete(c.iocs, i.id)
 	delete(c.touched, i)
 }
+
+// touchPlace has all looked at that may mean the same connection: who is covered by whom has changed.
+func (c *Connector) touchPlace(p place) {
+	if all := c.places[p]; len(all) > 1 || len(c.adriftAt[p]) > 0 {
+		for _, o := range all {
+			c.touch(o)
+		}
+	}
+}
+
+// barred says whether exclude= names i.
+func (c *Connector) barred(i *ioc) bool { return veto.Matches(c.excludes, i.id, i.host) }
 
 // covered says whether another, more deliberate description of the same connection is
 // wanted too: configured goes before discovered, exact before vague.
 func (c *Connector) covered(i *ioc) bool {
 	for _, o := range c.places[placeOf(i.id)] {
-		if o != i && o.wanted() && o.id.Overlaps(tid.IO, i.id) && ahead(o, i) {
+		if o != i && o.wanted() && o.id.Overlaps(tid.IO, i.id) && ahead(o, i) && !c.barred(o) {
 			return true
 		}
 	}

@@ -18,6 +18,7 @@ type dlp struct {
 	entries    []nvme.DiscoveryEntry
 	iocs       []tid.TID // what the entries mean, one by one; the zero value for nothing that is connected
 	attributes map[string]string
+	params     *scopeParams // of what it lists; nil until they are asked for
 }
 
 // adds says whether what the page lists is wanted.
@@ -62,6 +63,8 @@ func (c *Connector) follow() {
 		n, err := ask(c.ctx, c.opts.Pages, have)
 		if n != nil {
 			c.loop.Post(func() { c.heard(n) })
+		} else {
+			c.loop.Post(func() { c.answered = false })
 		}
 		if err == nil {
 			wait = askFirst
@@ -126,7 +129,9 @@ func (c *Connector) heard(n *news) {
 		if isNew {
 			meta = fresh.page
 		} else if meta.Complete && meta.Revision != p.meta.Revision {
-			meta = p.meta // its content could not be had yet
+			// Its content could not be had: the last one that could stays in force, if there is one.
+			meta.Complete, meta.Revision, meta.GenCtr, meta.ReadAt = p.meta.Complete, p.meta.Revision, p.meta.GenCtr, p.meta.ReadAt
+			meta.Records, meta.Dropped = p.meta.Records, p.meta.Dropped
 		}
 		changed = changed || p.meta.Disposition != meta.Disposition || p.meta.Complete != meta.Complete
 		moved := p.meta.ID != meta.ID || p.meta.HostID != meta.HostID
@@ -134,7 +139,7 @@ func (c *Connector) heard(n *news) {
 		switch {
 		case moved:
 			c.unlist(p, false)
-			p.dc = dcOf(meta.ID)
+			p.dc, p.params = dcOf(meta.ID), nil
 			c.list(p, p.entries, fresh, isNew)
 		case isNew:
 			c.replace(p, fresh.entries)
@@ -158,7 +163,9 @@ func (c *Connector) heard(n *news) {
 		}
 	}
 	for _, s := range c.strays {
-		c.loose[s] = struct{}{}
+		if s.why != verdictForeign && s.why != verdictFirmware {
+			c.loose[s] = struct{}{}
+		}
 	}
 }
 
@@ -187,17 +194,27 @@ func (c *Connector) unlist(p *dlp, byPage bool) {
 // relist interprets all pages anew, after the configuration that says how to do so has changed.
 func (c *Connector) relist() {
 	for _, p := range c.pages {
+		p.params = nil
 		old := p.iocs
 		p.iocs = make([]tid.TID, len(p.entries))
 		for n, e := range p.entries {
 			p.iocs[n] = c.mention(p, e)
 		}
+		now := setOf(p.iocs)
 		for _, t := range old {
-			if !slices.Contains(p.iocs, t) {
+			if !now[t] {
 				c.unmention(p, t, false)
 			}
 		}
 	}
+}
+
+func setOf(ids []tid.TID) map[tid.TID]bool {
+	set := make(map[tid.TID]bool, len(ids))
+	for _, t := range ids {
+		set[t] = true
+	}
+	return set
 }
 
 // replace puts a new content in place of the old. Most changes touch few entries of many, so
@@ -216,19 +233,21 @@ func (c *Connector) replace(p *dlp, entries []nvme.DiscoveryEntry) {
 	p.iocs = make([]tid.TID, len(entries))
 	copy(p.iocs, oldIOCs[:min(head, len(oldIOCs))])
 	copy(p.iocs[len(entries)-tail:], oldIOCs[len(oldIOCs)-min(tail, len(oldIOCs)):])
-	now := map[tid.TID]bool{}
 	for n := head; n < len(entries)-tail; n++ {
-		t := c.mention(p, entries[n])
-		p.iocs[n] = t
-		now[t] = true
+		p.iocs[n] = c.mention(p, entries[n])
 	}
-	if len(oldIOCs) == 0 {
+	if len(oldIOCs) <= head+tail {
 		return
 	}
-	for n := head; n < len(oldIOCs)-tail; n++ {
-		if t := oldIOCs[n]; !now[t] && !slices.Contains(p.iocs, t) {
-			c.unmention(p, t, true)
+	gone := setOf(oldIOCs[head : len(oldIOCs)-tail])
+	for n, t := range p.iocs {
+		if gone[t] { // listed elsewhere on the page, too: that entry counts from now on
+			delete(gone, t)
+			p.iocs[n] = c.mention(p, entries[n])
 		}
+	}
+	for t := range gone {
+		c.unmention(p, t, true)
 	}
 }
 
@@ -246,6 +265,7 @@ func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) tid.TID {
 		i.listed = append(i.listed, listing{p, e})
 	}
 	if i.line == nil {
+		i.host = tid.Host{NQN: t.HostNQN, ID: i.listed[0].by.meta.HostID}
 		i.params = c.discovered(i.listed[0])
 	}
 	return t
@@ -257,10 +277,13 @@ func (c *Connector) unmention(p *dlp, t tid.TID, byPage bool) {
 	if i == nil {
 		return
 	}
+	source := i.source()
 	i.listed = slices.DeleteFunc(i.listed, func(l listing) bool { return l.by == p })
 	c.touch(i)
+	c.touchPlace(placeOf(i.id))
 	if !i.named() {
-		c.drop(i, byPage && p.removes())
+		c.drop(i, source, byPage && p.removes())
+		return
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 // stray is an I/O connection of the kernel that serves nothing wanted. Most belong to others.
 type stray struct {
 	ctrl     *kernel.Controller
-	source   string // whose page called for it, "" when that has still to be read
-	unlisted bool   // a newer complete page of a controller that listed it does not
-	why      string // verdict that was last reported
+	id       tid.TID // names the connection, and its disconnect
+	source   string  // whose page called for it, "" when that has still to be read
+	unlisted bool    // a newer complete page of a controller that listed it does not
+	why      string  // verdict that was last reported
 	retry    *time.Timer
 	failures int
 }
@@ -30,14 +31,14 @@ func (c *Connector) setAdrift(ctrl *kernel.Controller, source string, unlisted b
 	} else {
 		c.unplace(s)
 	}
-	s.ctrl, s.source, s.unlisted = ctrl, source, unlisted
-	p := placeOf(s.id())
+	s.ctrl, s.id, s.source, s.unlisted = ctrl, idOf(ctrl), source, unlisted
+	p := placeOf(s.id)
 	c.adriftAt[p] = append(c.adriftAt[p], s)
 	c.loose[s] = struct{}{}
 }
 
 func (c *Connector) unplace(s *stray) {
-	p := placeOf(s.id())
+	p := placeOf(s.id)
 	c.adriftAt[p] = slices.DeleteFunc(c.adriftAt[p], func(o *stray) bool { return o == s })
 	if len(c.adriftAt[p]) == 0 {
 		delete(c.adriftAt, p)
@@ -79,9 +80,9 @@ const (
 	verdictScope    = "the configuration lets nothing be disconnected"
 	verdictConfig   = "the configuration could not be read in full"
 	verdictSilence  = "stafd has not answered yet"
-	verdictPage     = "the page of the discovery controller that listed it is not known"
 	verdictPages    = "not all discovery controllers have answered yet"
 	verdictKept     = "it is mentioned by a page that neither adds nor removes"
+	verdictListed   = "it is a further connection to what is listed"
 )
 
 // evidence is all that decides whether a stray may be removed.
@@ -98,7 +99,9 @@ type evidence struct {
 	unlisted   bool // a newer page of a controller that listed it lacks it
 	sourceSaid bool // the page of the controller that called for it is known, complete, and lacks it
 	allSaid    bool // every discovery controller has a complete page
-	mentioned  bool // by a page that neither adds nor removes
+	listed     bool // it serves what a page in force or the configuration asks for
+	frozen     bool // the page of an excluded controller mentions it: that page removes nothing
+	mentioned  bool // the page of a controller that was given up mentions it
 }
 
 // judge decides whether a connection that nothing wants may be removed, and if not, why.
@@ -121,19 +124,25 @@ func judge(e evidence) string {
 		return verdictSilence
 	case unowned && !e.allSaid:
 		return verdictPages
-	case e.mentioned && e.live:
+	case e.listed:
+		return verdictListed
+	case e.frozen, e.mentioned && e.live:
 		return verdictKept
 	case unowned, e.mentioned, e.unlisted, e.sourceSaid, e.allSaid:
 		return verdictRemove
-	case !e.sourceSaid && e.owner.Is(Owner):
-		return verdictPages
 	}
-	return verdictPage
+	return verdictPages
 }
 
 // tendStray removes s if that is allowed. A verdict that concerns our own is told once.
 func (c *Connector) tendStray(s *stray) {
 	if s.retry != nil || c.deleting(s) {
+		return
+	}
+	if i := c.match(s.ctrl); i != nil && i.wanted() {
+		ctrl := s.ctrl
+		c.forgetStray(s)
+		c.bind(i, ctrl)
 		return
 	}
 	owner := c.opts.Ownership.Owner(s.ctrl.Name)
@@ -142,19 +151,19 @@ func (c *Connector) tendStray(s *stray) {
 	}
 	why := judge(c.evidence(s, owner))
 	if why == verdictRemove {
-		c.log.Info("disconnecting, as nothing lists it any more", "ioc", s.id(), "device", s.ctrl.Name)
-		c.sched.Disconnect(s.id(), kernel.DisconnectRequest{Name: s.ctrl.Name, Expect: s.ctrl.Identity(), AllowUnowned: owner.Kind() == registry.KindNone})
+		c.log.Info("disconnecting, as nothing lists it any more", "ioc", s.id, "device", s.ctrl.Name)
+		c.sched.Disconnect(s.id, kernel.DisconnectRequest{Name: s.ctrl.Name, Expect: s.ctrl.Identity(), AllowUnowned: owner.Kind() == registry.KindNone})
 		return
 	}
 	if owner.Is(Owner) && why != s.why && why != verdictSilence {
-		c.log.Info("keeping a connection that nothing lists", "ioc", s.id(), "device", s.ctrl.Name, "why", why)
+		c.log.Info("keeping a connection that nothing lists", "ioc", s.id, "device", s.ctrl.Name, "why", why)
 	}
 	s.why = why
 }
 
 func (c *Connector) evidence(s *stray, owner registry.Owner) evidence {
 	e := evidence{owner: owner, live: s.ctrl.State == kernel.StateLive, firmware: c.opts.Protected(s.ctrl),
-		excluded: veto.Matches(c.excludes, s.id(), tid.Host{NQN: s.ctrl.HostNQN, ID: s.ctrl.HostID}),
+		excluded: veto.Matches(c.excludes, s.id, tid.Host{NQN: s.ctrl.HostNQN, ID: s.ctrl.HostID}),
 		scope:    c.cfg.DisconnectScope, matching: slices.Contains(c.cfg.DisconnectTransports, s.ctrl.Transport),
 		zoning: c.cfg.HonorFabricZoning, incomplete: !c.configured || c.cfg.Incomplete || c.identity.Host.NQN == "",
 		answered: c.answered, unlisted: s.unlisted, allSaid: true}
@@ -166,9 +175,14 @@ func (c *Connector) evidence(s *stray, owner registry.Owner) evidence {
 	if p := c.pages[s.source]; p != nil && p.removes() {
 		e.sourceSaid = true
 	}
-	for _, i := range c.places[placeOf(s.id())] {
-		if !i.wanted() && s.ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()) != tid.NoFit {
+	for _, i := range c.places[placeOf(s.id)] {
+		switch {
+		case s.ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()) == tid.NoFit:
+		case i.wanted():
+			e.listed = e.listed || !c.barred(i)
+		default:
 			e.mentioned = true
+			e.frozen = e.frozen || i.frozen()
 		}
 	}
 	return e

@@ -6,12 +6,11 @@ import (
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/tid"
-	"github.com/stas-go/stas/pkg/veto"
 )
 
 // tend does for one I/O controller what its state asks for now.
 func (c *Connector) tend(i *ioc) {
-	if veto.Matches(c.excludes, i.id, i.host) {
+	if c.barred(i) {
 		c.sched.Drop(i.id)
 		if i.device != nil {
 			d := i.device
@@ -85,7 +84,10 @@ func (c *Connector) own(i *ioc) bool {
 			return false // the worker is about to register it
 		}
 		if _, err := c.opts.Ownership.Claim(name, Owner); err != nil && !errors.Is(err, registry.ErrOwned) {
-			c.log.Warn("cannot register ownership of the connection", "device", name, "error", err)
+			if !i.unclaimed {
+				i.unclaimed = true
+				c.log.Warn("cannot register ownership of the connection", "device", name, "error", err)
+			}
 			return true // registering is best effort; the connection serves
 		}
 		owner = c.opts.Ownership.Owner(name)
@@ -97,14 +99,14 @@ func (c *Connector) own(i *ioc) bool {
 		}
 		return false
 	}
-	i.ours, i.foreign = owner.Is(Owner), ""
+	i.ours, i.foreign, i.unclaimed = owner.Is(Owner), "", false
 	return i.ours
 }
 
 // keepWhileLive watches a connection that only a page mentions which neither adds nor
 // removes: it stays while it is live and is not made anew.
 func (c *Connector) keepWhileLive(i *ioc) {
-	if i.live && i.device.State == kernel.StateLive {
+	if i.frozen() || i.live && i.device.State == kernel.StateLive {
 		return
 	}
 	d := i.device
@@ -112,11 +114,14 @@ func (c *Connector) keepWhileLive(i *ioc) {
 	c.setAdrift(d, i.source(), false)
 }
 
-func (c *Connector) deleting(s *stray) bool { return c.sched.Busy(s.id()) }
+func (c *Connector) deleting(s *stray) bool { return c.sched.Busy(s.id) }
 
-// id is a Transport ID for the connection of s, under which its disconnect is known.
-func (s *stray) id() tid.TID {
-	l := s.ctrl.Live
-	return tid.TID{Transport: l.Transport, Traddr: l.Traddr, Trsvcid: l.Trsvcid, NQN: l.NQN,
-		HostTraddr: l.HostTraddr, HostIface: l.HostIface, HostNQN: l.HostNQN}
+// idOf is the Transport ID of a connection, spelled as what asks for it is.
+func idOf(d *kernel.Controller) tid.TID {
+	t := tid.TID{Transport: d.Transport, Traddr: d.Traddr, Trsvcid: d.Trsvcid, NQN: d.NQN,
+		HostTraddr: d.HostTraddr, HostIface: d.HostIface, HostNQN: d.HostNQN}
+	if n, err := tid.New(tid.IO, t); err == nil {
+		return n
+	}
+	return t
 }
