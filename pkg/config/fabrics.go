@@ -99,7 +99,7 @@ type fabricsParser struct {
 	errs    []error
 	seen    map[string]bool
 	header  entry // of the unknown section that the parser is in
-	report  int   // where that was reported
+	report  *Problem
 }
 
 // parseFabrics reads one file. All errors in it are told.
@@ -166,8 +166,7 @@ func (p *fabricsParser) enter(name string, e entry) {
 		p.file.endpoints = append(p.file.endpoints, p.last)
 	default:
 		p.known = false
-		p.r.add(e, UnknownSection, "", "unknown section; everything in it is ignored")
-		p.header, p.report = e, len(p.r.problems)-1
+		p.header, p.report = e, p.r.add(e, UnknownSection, "", "unknown section; everything in it is ignored")
 	}
 }
 
@@ -181,7 +180,7 @@ func (p *fabricsParser) take(e entry) {
 		p.fail(e, "there is a key before the first section header")
 		return
 	case !p.known:
-		p.r.problems[p.report].Remedy = commentOut(p.header.file, p.header.line, e.line)
+		p.report.Remedy = commentOut(p.header.file, p.header.line, e.line)
 		p.r.incomplete = p.r.incomplete || e.key == "controller"
 		return
 	}

@@ -62,7 +62,8 @@ func loadIdentity(root, sysConf, etcNVMe string) (Identity, []Problem, []string)
 	}
 	s := &sysFile{root: root, dir: etcNVMe, path: sysConf, given: make(map[string]entry)}
 	apply(s.settings(), entries, r)
-	return s.identity(r), r.problems, s.files
+	i := s.identity(r)
+	return i, r.all(), s.files
 }
 
 // sysFile is sys.conf while it is read.

@@ -241,3 +241,5 @@ func TestFilesWithSecretsThatOthersMayRead(t *testing.T) {
 		}
 	}
 }
+
+func writeBench(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) }

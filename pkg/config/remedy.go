@@ -31,6 +31,7 @@ const (
 	TrailingComment ID = "trailing-comment" // what looks like a comment and is part of the value
 	BadIdentity     ID = "bad-identity"     // a part of the host's identity that cannot be used
 	SharedHostID    ID = "shared-host-id"   // one host ID for two host NQNs
+	Unlisted        ID = "unlisted"         // there are more problems
 )
 
 // severity is the grade of all problems of a kind.

@@ -30,9 +30,17 @@ type report struct {
 	problems   []Problem
 	incomplete bool
 	rejected   error // the files as a whole cannot be used
+	unlisted   int   // problems beyond maxProblems
 }
 
+// maxProblems bounds what one broken file puts into the journal.
+const maxProblems = 200
+
 func (r *report) add(e entry, id ID, value, format string, args ...any) *Problem {
+	if len(r.problems) >= maxProblems {
+		r.unlisted++
+		return &Problem{}
+	}
 	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: e.section, Key: e.key,
 		Value: value, Message: fmt.Sprintf(format, args...), Severity: id.severity()})
 	p := &r.problems[len(r.problems)-1]
@@ -40,6 +48,16 @@ func (r *report) add(e entry, id ID, value, format string, args ...any) *Problem
 		p.Remedy = commentOut(e.file, e.line, e.line)
 	}
 	return p
+}
+
+// all gives the problems, and how many more there are.
+func (r *report) all() []Problem {
+	if r.unlisted == 0 {
+		return r.problems
+	}
+	last := r.problems[len(r.problems)-1]
+	return append(r.problems, Problem{ID: Unlisted, File: last.File, Severity: Error,
+		Message: fmt.Sprintf("%d more problems are not listed", r.unlisted), Remedy: last.Remedy})
 }
 
 // controllersSection is where controllers are named; whatever is not understood there may be one.

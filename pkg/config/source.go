@@ -27,11 +27,11 @@ func (s *source[T]) read(f Files, make build[T]) (*T, []Problem, error) {
 		s.other, s.lost = true, other.incomplete
 	}
 	entries, problems, err := readSet(f.Own)
-	problems = append(problems, other.problems...)
+	problems = append(problems, other.all()...)
 	if err == nil {
 		// Some values are only checked when they are taken.
 		v, r := make(f.Own, entries, s.fabrics)
-		problems = append(problems, r.problems...)
+		problems = append(problems, r.all()...)
 		if err = r.rejected; err == nil {
 			s.own, s.entries = true, entries
 			return v, problems, errors.Join(errs...)

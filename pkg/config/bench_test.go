@@ -1,0 +1,42 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// many makes a file with n controllers.
+func many(n int) string {
+	var b strings.Builder
+	b.WriteString("[Controllers]\n")
+	for i := range n {
+		fmt.Fprintf(&b, "controller=transport=tcp;traddr=10.%d.%d.%d;nqn=nqn.2014-08.org.example:s%d;ctrl-loss-tmo=600\n", i>>16&255, i>>8&255, i&255, i)
+	}
+	return b.String()
+}
+
+// BenchmarkLoad reads ten thousand controllers.
+func BenchmarkLoad(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "stacd.conf")
+	if err := writeBench(path, many(10_000)); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		v, problems, err := LoadStac(Files{Own: path})
+		if err != nil || len(problems) > 0 || len(v.Controllers) != 10_000 {
+			b.Fatal(problems, err)
+		}
+	}
+}
+
+// TestLoadGrowsWithTheFile fails where reading is quadratic.
+func TestLoadGrowsWithTheFile(t *testing.T) {
+	path := write(t, t.TempDir(), "stacd.conf", many(50_000)+strings.Repeat("controler=x\n", 50_000))
+	v, problems, err := LoadStac(Files{Own: path})
+	if err != nil || len(v.Controllers) != 50_000 || len(problems) != maxProblems+1 || !says(problems, "49800 more problems are not listed") {
+		t.Fatal(len(v.Controllers), len(problems), err)
+	}
+}
