@@ -31,6 +31,7 @@ type ioc struct {
 	told      bool               // reported as a boot connection
 	unclaimed bool               // it could not be registered, and that was reported
 	gaveUp    bool               // after the attempts that NCC allows
+	object    objectState
 }
 
 // listing is the mention of an I/O controller in the page of a discovery controller.
@@ -100,6 +101,7 @@ func (c *Connector) get(t tid.TID, host tid.Host) *ioc {
 	if i == nil {
 		i = &ioc{id: t, host: host}
 		c.iocs[t] = i
+		c.enter(i)
 		p := placeOf(t)
 		c.places[p] = append(c.places[p], i)
 		c.touchPlace(p)
@@ -124,6 +126,7 @@ func (c *Connector) drop(i *ioc, source string, unlisted bool) {
 	}
 	c.touchPlace(p)
 	delete(c.iocs, i.id)
+	c.leave(i)
 	delete(c.touched, i)
 }
 

@@ -19,6 +19,9 @@ func (c *Connector) tend(i *ioc) {
 		}
 		return
 	}
+	if c.parted(i) {
+		return
+	}
 	if i.device == nil {
 		c.rebind(i)
 	}

@@ -20,6 +20,7 @@ func (s *Scheduler) connect() {
 		delete(s.ready, it)
 		it.state = Connecting
 		s.lane = it
+		s.moved(it)
 		t := it.Target
 		go func() {
 			var r Result

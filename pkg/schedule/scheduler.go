@@ -47,6 +47,7 @@ type Options struct {
 	Veto   func(Target) error   // called off the loop right before each attempt; an error wrapping ErrVetoed stops it
 	First  func(tid.TID) bool   // called on the loop: would this be the first path of its subsystem?
 	Freed  func(tid.TID, error) // called on the loop after every disconnect
+	Moved  func(tid.TID)        // called on the loop when a target has begun a step on its way; nil: nobody wants to know
 }
 
 // Scheduler tries targets. See the package comment for locking and lifetime.
@@ -206,6 +207,7 @@ func (s *Scheduler) begin(it *item) {
 		return
 	}
 	it.state = Probing
+	s.moved(it)
 	if a.waiting == nil {
 		a.waiting = map[*item]struct{}{}
 	}
@@ -221,6 +223,13 @@ func (s *Scheduler) begin(it *item) {
 func (s *Scheduler) admit(it *item) {
 	it.state = Ready
 	s.ready[it] = struct{}{}
+	s.moved(it)
+}
+
+func (s *Scheduler) moved(it *item) {
+	if s.opts.Moved != nil {
+		s.opts.Moved(it.TID)
+	}
 }
 
 // park takes it out of wherever it waits.

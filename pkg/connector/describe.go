@@ -1,0 +1,189 @@
+package connector
+
+import (
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
+)
+
+// States of a controller, as the bus and the tools show them.
+const (
+	stateIdle          = "idle"
+	stateWaiting       = "waiting"
+	stateProbing       = "probing"
+	stateQueued        = "queued"
+	stateConnecting    = "connecting"
+	stateReconnecting  = "reconnecting" // the kernel is at it
+	stateConnected     = "connected"
+	stateDisconnecting = "disconnecting"
+	stateDisconnected  = "disconnected" // on request
+	stateGivenUp       = "given-up"
+	stateExcluded      = "excluded"
+	stateUnlisted      = "unlisted"  // only pages mention it that neither add nor remove
+	stateDuplicate     = "duplicate" // another description of the same connection is in use
+	stateForeign       = "foreign"
+	stateBoot          = "boot"
+	stateNoIdentity    = "no-identity"
+)
+
+// describe gives what the loop knows of i.
+func (c *Connector) describe(i *ioc) bus.IOController {
+	s := c.sched.Status(i.id)
+	o := bus.IOController{Key: i.object.key, ID: busID(i.id), HostID: i.host.ID,
+		State: c.state(i, s), Attempts: uint32(s.Attempts), NextRetry: s.Next}
+	if s.LastErr != nil {
+		o.LastError, o.LastErrorTime = s.LastErr.Error(), s.FailedAt
+	}
+	if i.object.failed != nil && i.object.failedAt.After(o.LastErrorTime) {
+		o.LastError, o.LastErrorTime = i.object.failed.Error(), i.object.failedAt
+	}
+	if i.line != nil {
+		o.Reasons = append(o.Reasons, "configured "+i.line.Where)
+	}
+	for _, l := range i.listed {
+		reason := "listed by " + l.by.dc.String()
+		if !l.by.adds() {
+			reason += " (" + string(l.by.meta.Disposition) + ")"
+		}
+		o.Reasons = append(o.Reasons, reason)
+	}
+	if i.device != nil {
+		o.Device, o.KernelState, o.SrcAddr = i.device.Name, i.device.State, i.device.SrcAddr
+		o.PendingChanges = i.pending()
+	}
+	return o
+}
+
+func (c *Connector) state(i *ioc, s schedule.Status) string {
+	_, off := c.objects.off[i.id]
+	switch {
+	case s.State == schedule.Connecting:
+		return stateConnecting
+	case c.sched.Busy(i.id):
+		return stateDisconnecting
+	case off && i.device == nil:
+		return stateDisconnected
+	case veto.Matches(c.excludes, i.id, i.host):
+		return stateExcluded
+	case i.device != nil:
+		return c.stateConnected(i)
+	case c.identity.Host.NQN == "":
+		return stateNoIdentity
+	case !i.wanted():
+		return stateUnlisted
+	case i.gaveUp:
+		return stateGivenUp
+	}
+	switch s.State {
+	case schedule.Probing:
+		return stateProbing
+	case schedule.Ready:
+		return stateQueued
+	case schedule.Waiting:
+		return stateWaiting
+	case schedule.Up:
+		return stateConnecting // made, and about to be seen
+	}
+	switch {
+	case c.covered(i):
+		return stateDuplicate
+	case c.opts.Firmwares(tid.IO, i.id):
+		return stateBoot
+	case c.opts.Excluded(i.id, i.host):
+		return stateExcluded
+	}
+	return stateIdle
+}
+
+func (c *Connector) stateConnected(i *ioc) string {
+	switch {
+	case c.opts.Protected(i.device) || c.opts.Firmwares(tid.IO, i.id):
+		return stateBoot
+	case i.foreign != "":
+		return stateForeign
+	case i.device.State != kernel.StateLive:
+		return stateReconnecting
+	case !i.wanted():
+		return stateUnlisted
+	}
+	return stateConnected
+}
+
+// pending names the parameters that the next connect would set to another value.
+func (i *ioc) pending() []string {
+	if i.params == nil || !i.wanted() {
+		return nil
+	}
+	if i.object.made != nil && i.object.inode == i.device.Inode {
+		return config.Differing(*i.object.made, *i.params)
+	}
+	return shownDifference(i.device, i.params)
+}
+
+// shownDifference compares with what sysfs tells of a connection that an earlier run or somebody else made;
+// of other parameters nothing is known. The kernel rounds ctrl_loss_tmo up to whole reconnect delays
+// (drivers/nvme/host/fabrics.c, nvmf_parse_options), and a controller may have granted fewer queues than were
+// asked for, so only more of them are another value.
+func shownDifference(d *kernel.Controller, p *tid.Params) []string {
+	var names []string
+	if v, ok := p.KeepAliveTmo.Get(); ok && int(v) != d.KATO {
+		names = append(names, "kato")
+	}
+	queues := int32(0)
+	asked, set := p.NrIOQueues.Get()
+	for _, n := range []tid.Int{p.NrIOQueues, p.NrWriteQueues, p.NrPollQueues} {
+		v, _ := n.Get()
+		queues += v
+	}
+	if set && asked > 0 && d.QueueCount-1 > int(queues) {
+		names = append(names, "nr-io-queues")
+	}
+	if v, ok := p.ReconnectDelay.Get(); ok && int(v) != d.ReconnectDelay {
+		names = append(names, "reconnect-delay")
+	}
+	if v, ok := p.CtrlLossTmo.Get(); ok && !sameLoss(int(v), d.CtrlLossTmo, d.ReconnectDelay) {
+		names = append(names, "ctrl-loss-tmo")
+	}
+	return names
+}
+
+func sameLoss(want, shown, delay int) bool {
+	if want < 0 || shown < 0 || delay <= 0 {
+		return (want < 0) == (shown < 0) && (want < 0 || want == shown)
+	}
+	return (want+delay-1)/delay*delay == shown
+}
+
+// lookUpDevice completes o with what the kernel and other tools change without telling. It is called off
+// the loop.
+func (c *Connector) lookUpDevice(o *bus.IOController) {
+	if o.Device == "" {
+		return
+	}
+	o.Owner = c.opts.Ownership.Owner(o.Device).Name()
+	if c.opts.Attached == nil {
+		return
+	}
+	now, err := c.opts.Attached(o.Device)
+	if err != nil {
+		return // an event will tell
+	}
+	o.KernelState, o.Subsystem, o.BlockDevices = now.State, now.Subsystem, now.BlockDevices
+	switch live := now.State == kernel.StateLive; {
+	case o.State == stateConnected && !live:
+		o.State = stateReconnecting
+	case o.State == stateReconnecting && live:
+		o.State = stateConnected
+	}
+}
+
+// silent is the Observer of a Connector that has none.
+type silent struct{}
+
+func (silent) ControllerChanged(string)         {}
+func (silent) ControllerConnected(string)       {}
+func (silent) ControllerLost(string)            {}
+func (silent) ControllerGivenUp(string, string) {}

@@ -1,0 +1,262 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/loop"
+	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
+)
+
+// Observer is told what happens to controllers, by their keys. Its methods return at once.
+type Observer interface {
+	ControllerChanged(key string) // it came, went or changed
+	ControllerConnected(key string)
+	ControllerLost(key string)
+	ControllerGivenUp(key, reason string)
+}
+
+// objects is what a Connector keeps for those who look at its controllers one by one.
+type objects struct {
+	out   Observer
+	byKey map[string]*ioc
+	off   map[tid.TID]struct{} // disconnected on request, and to be left alone
+}
+
+// objectState is the part of an ioc that serves its object.
+type objectState struct {
+	key   string
+	again bool // its disconnect was asked for in order to connect it anew
+	live  bool // as was last told
+	given bool // as was last told
+
+	made     *tid.Params // what its connection was made with
+	madeName string      // device of that connection
+	inode    uint64      // of that device, once it was seen
+
+	failed   error // of the last disconnect that was asked for
+	failedAt time.Time
+}
+
+func newObjects() objects {
+	return objects{out: silent{}, byKey: map[string]*ioc{}, off: map[tid.TID]struct{}{}}
+}
+
+// Observe sets who is told. Call it before [Connector.Run].
+func (c *Connector) Observe(o Observer) { c.objects.out = o }
+
+// enter gives a new ioc its key: FNV-1a of what identifies it, which is the same after a restart.
+func (c *Connector) enter(i *ioc) {
+	h := fnv.New64a()
+	t := i.id
+	fmt.Fprintf(h, "%s;%s;%s;%s;%s;%s;%s", t.Transport, t.Traddr, t.Trsvcid, t.NQN, t.HostTraddr, t.HostIface, t.HostNQN)
+	i.object.key = fmt.Sprintf("%016x", h.Sum64())
+	for n := 2; c.objects.byKey[i.object.key] != nil; n++ {
+		i.object.key = fmt.Sprintf("%016x-%d", h.Sum64(), n)
+	}
+	c.objects.byKey[i.object.key] = i
+}
+
+// leave is the end of an ioc.
+func (c *Connector) leave(i *ioc) {
+	delete(c.objects.byKey, i.object.key)
+	c.objects.out.ControllerChanged(i.object.key)
+}
+
+// moved is told by the scheduler.
+func (c *Connector) moved(id tid.TID) {
+	if i := c.iocs[id]; i != nil {
+		c.objects.out.ControllerChanged(i.object.key)
+	}
+}
+
+// tended tells of i after it was looked at.
+func (c *Connector) tended(i *ioc) {
+	o := &i.object
+	if i.device != nil && o.inode == 0 && i.device.Name == o.madeName {
+		o.inode = i.device.Inode
+	}
+	if i.device == nil && o.again && !c.sched.Busy(i.id) {
+		o.again = false
+		c.kick(i)
+	}
+	live := i.live && i.device != nil
+	switch {
+	case live && !o.live:
+		c.objects.out.ControllerConnected(o.key)
+	case !live && o.live:
+		c.objects.out.ControllerLost(o.key)
+	case i.gaveUp && !o.given:
+		c.objects.out.ControllerGivenUp(o.key, "all discovery controllers report no contact to the central one (NCC)")
+	default:
+		c.objects.out.ControllerChanged(o.key)
+	}
+	o.live, o.given = live, i.gaveUp
+}
+
+func (c *Connector) kick(i *ioc) {
+	c.sched.Kick(func(t schedule.Target) bool { return t.TID == i.id })
+}
+
+// remember notes what a connection was made with.
+func (c *Connector) remember(t schedule.Target, r schedule.Result) {
+	if i := c.iocs[t.TID]; i != nil && r.Err == nil {
+		i.object.made, i.object.madeName, i.object.inode = t.Params, r.Connection.Name(), 0
+	}
+}
+
+// readmit ends what Disconnect began, for all.
+func (c *Connector) readmit() { clear(c.objects.off) }
+
+// parted says whether i was disconnected on request, and sees to that.
+func (c *Connector) parted(i *ioc) bool {
+	if _, off := c.objects.off[i.id]; !off {
+		return false
+	}
+	c.sched.Drop(i.id)
+	return true
+}
+
+// freedOnRequest notes the end of a disconnect. One that failed is over: the controller is wanted again.
+func (c *Connector) freedOnRequest(id tid.TID, err error) {
+	i := c.iocs[id]
+	if i == nil || err == nil {
+		return
+	}
+	i.object.again = false
+	i.object.failed, i.object.failedAt = err, time.Now()
+	delete(c.objects.off, id)
+}
+
+// Errors of requests.
+var (
+	errNotWanted = errors.New("nothing calls for it")
+	errExcluded  = errors.New("it is excluded")
+	errFirmware  = errors.New("it is a boot connection of the firmware")
+	errBusy      = errors.New("it is being connected or disconnected")
+)
+
+// reconnect makes the connection of a controller anew.
+func (c *Connector) reconnect(key string) error {
+	i := c.objects.byKey[key]
+	switch {
+	case i == nil:
+		return bus.ErrNoController
+	case !i.wanted():
+		return errNotWanted
+	case veto.Matches(c.excludes, i.id, i.host) || c.opts.Excluded(i.id, i.host):
+		return errExcluded
+	case c.opts.Firmwares(tid.IO, i.id):
+		return errFirmware
+	}
+	if i.device != nil {
+		if err := c.part(i); err != nil {
+			return err
+		}
+		i.object.again = true
+	}
+	delete(c.objects.off, i.id)
+	i.gaveUp = false
+	c.kick(i)
+	c.touch(i)
+	return nil
+}
+
+// disconnect ends the connection of a controller and has it left alone.
+func (c *Connector) disconnect(key string) error {
+	i := c.objects.byKey[key]
+	switch {
+	case i == nil:
+		return bus.ErrNoController
+	case i.device == nil && c.sched.Busy(i.id):
+		return errBusy
+	case i.device != nil:
+		if err := c.part(i); err != nil {
+			return err
+		}
+	}
+	i.object.again = false
+	c.objects.off[i.id] = struct{}{}
+	c.log.Info("disconnecting on request; it is left alone until a reload or stacctl reconnect", "ioc", i.id)
+	c.touch(i)
+	return nil
+}
+
+// part has the connection of i removed, if that may be.
+func (c *Connector) part(i *ioc) error {
+	name := i.device.Name
+	if c.opts.Protected(i.device) {
+		return fmt.Errorf("%s: %w", name, errFirmware)
+	}
+	if owner := c.opts.Ownership.Owner(name); !owner.Is(Owner) {
+		return fmt.Errorf("%s is not ours, its owner is %s", name, owner)
+	}
+	if c.sched.Busy(i.id) {
+		return fmt.Errorf("%s: %w", name, errBusy)
+	}
+	c.sched.Disconnect(i.id, kernel.DisconnectRequest{Name: name, Expect: i.device.Identity()})
+	return nil
+}
+
+var _ bus.IOControllers = View{}
+
+// Reconnect implements [bus.IOControllers].
+func (v View) Reconnect(ctx context.Context, key string) error {
+	return v.request(ctx, "reconnect", key, v.c.reconnect)
+}
+
+// Disconnect implements [bus.IOControllers].
+func (v View) Disconnect(ctx context.Context, key string) error {
+	return v.request(ctx, "disconnect", key, v.c.disconnect)
+}
+
+func (v View) request(ctx context.Context, what, key string, do func(string) error) error {
+	refused, err := loop.Ask(ctx, v.c.loop, func() error { return do(key) })
+	if err == nil && refused != nil {
+		return fmt.Errorf("cannot %s %s: %w", what, key, refused)
+	}
+	return err
+}
+
+// portion is how many controllers are described in one turn of the loop, which has other work.
+const portion = 256
+
+// IOControllers implements [bus.IOControllers].
+func (v View) IOControllers(ctx context.Context, keys []string) ([]bus.IOController, error) {
+	if keys == nil {
+		all, err := loop.Ask(ctx, v.c.loop, func() []string { return slices.Collect(maps.Keys(v.c.objects.byKey)) })
+		if err != nil {
+			return nil, err
+		}
+		keys = all
+	}
+	list := make([]bus.IOController, 0, len(keys))
+	for part := range slices.Chunk(keys, portion) {
+		some, err := loop.Ask(ctx, v.c.loop, func() []bus.IOController {
+			some := make([]bus.IOController, 0, len(part))
+			for _, key := range part {
+				if i := v.c.objects.byKey[key]; i != nil {
+					some = append(some, v.c.describe(i))
+				}
+			}
+			return some
+		})
+		if err != nil {
+			return nil, err
+		}
+		for n := range some {
+			v.c.lookUpDevice(&some[n])
+		}
+		list = append(list, some...)
+	}
+	return list, nil
+}
