@@ -213,6 +213,16 @@ func (p *process) close(why error) {
 	}
 }
 
+// stay begins the idle time anew. It says false where the process takes no more requests.
+func (p *process) stay() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing == nil && len(p.calls) == 0 {
+		p.timer.Reset(p.worker.opt.IdleExit)
+	}
+	return p.closing == nil
+}
+
 // closeIfIdle closes a process without work, and says whether it did.
 func (p *process) closeIfIdle() bool {
 	p.mu.Lock()

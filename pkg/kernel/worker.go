@@ -125,6 +125,24 @@ func (w *Worker) send(c *call, data []byte) (*process, error) {
 	return p, nil
 }
 
+// Warm starts the process if none runs, without waiting for it, and keeps one that runs from
+// going idle for another while. Called at the first sign of work to come, it takes the
+// start of the process out of the way of that work.
+func (w *Worker) Warm() {
+	go func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.closed || w.proc != nil && w.proc.stay() {
+			return
+		}
+		p, err := startProcess(w)
+		if err != nil {
+			return // the work to come will meet the same error, and report it
+		}
+		w.proc = p
+	}()
+}
+
 // note sends a request that has no reply, to a process that runs. Without one it is moot.
 func (w *Worker) note(r *request) {
 	w.mu.Lock()

@@ -283,6 +283,21 @@ func TestIdleProcessGoes(t *testing.T) {
 	}
 }
 
+func TestWarm(t *testing.T) {
+	b := newBench(t, nil)
+	running := func() *process { b.mu.Lock(); defer b.mu.Unlock(); return b.proc }
+	b.Warm()
+	await(t, "a process", func() bool { return running() != nil })
+	p := running()
+	b.Warm()
+	if _, err := b.Options(t.Context()); err != nil || running() != p {
+		t.Errorf("Options = %v, another process: %v", err, running() != p)
+	}
+	b.end(t, b.Worker)
+	b.Warm()
+	await(t, "the end of all goroutines", func() bool { return running() == nil })
+}
+
 func TestProcessStandsAlone(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
 	b := newBench(t, nil)
@@ -505,5 +520,28 @@ func TestWorkerThatTalksNonsense(t *testing.T) {
 	w := NewWorker(WorkerOptions{Command: []string{"/bin/sh", "-c", "echo 'this is no frame at all'; cat >/dev/null"}})
 	if _, err := w.Options(t.Context()); !errors.Is(err, ErrWorkerDied) {
 		t.Errorf("Options = %v", err)
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		run := b.TempDir()
+		w := NewWorker(WorkerOptions{RunDir: run, RegistryRoot: run + "/registry", SysRoot: run, DevRoot: run})
+		if err := w.Kickstart(b.Context()); !errors.Is(err, ErrNoFC) {
+			b.Fatal(err)
+		}
+		_ = w.Close()
+	}
+}
+
+func BenchmarkRoundTrip(b *testing.B) {
+	run := b.TempDir()
+	w := NewWorker(WorkerOptions{RunDir: run, RegistryRoot: run + "/registry", SysRoot: run, DevRoot: run})
+	defer w.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.Kickstart(b.Context()); !errors.Is(err, ErrNoFC) {
+			b.Fatal(err)
+		}
 	}
 }

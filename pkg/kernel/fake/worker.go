@@ -332,6 +332,9 @@ func (h *Host) Kickstart(context.Context) error {
 	return nil
 }
 
+// Warm is kernel.Worker.Warm.
+func (h *Host) Warm() {}
+
 // Close is kernel.Worker.Close. It also ends everything that hangs or waits.
 func (h *Host) Close() error {
 	h.closeOnce.Do(func() { close(h.closed) })
