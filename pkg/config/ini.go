@@ -168,11 +168,12 @@ func locate(file string, text []byte) (entries []entry, clean []byte, err error)
 		case len(line) > maxLine:
 			return nil, nil, &FileError{File: file, Line: number, Reason: fmt.Sprintf("the line has more than %d bytes", maxLine)}
 		case line[0] == '[':
-			if section, err = header(file, number, line); err != nil {
+			var fault string
+			if section, fault, err = header(file, number, line); err != nil {
 				return nil, nil, err
 			}
 			indent = 0
-			entries = append(entries, entry{file: file, line: number, section: section})
+			entries = append(entries, entry{file: file, line: number, section: section, fault: fault})
 			out.WriteString("[" + section + "]\n")
 		case section == "":
 			return nil, nil, &FileError{File: file, Line: number, Reason: "there is text before the first section header"}
@@ -209,13 +210,17 @@ func keyLine(line string) entry {
 	return e
 }
 
-// header reads "[name]"; a comment may follow.
-func header(file string, number int, line string) (string, error) {
-	name, rest, closed := strings.Cut(line[1:], "]")
+// header reads "[name]". A comment may follow; anything else that does counts for nothing, as in 2.x.
+func header(file string, number int, line string) (name, fault string, err error) {
+	var rest string
+	var closed bool
+	name, rest, closed = strings.Cut(line[1:], "]")
 	rest = strings.TrimSpace(rest)
-	if !closed || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "[") ||
-		rest != "" && rest[0] != '#' && rest[0] != ';' {
-		return "", &FileError{File: file, Line: number, Reason: "the section header is not of the form [name]"}
+	if !closed || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "[") {
+		return "", "", &FileError{File: file, Line: number, Reason: "the section header is not of the form [name]"}
 	}
-	return name, nil
+	if rest != "" && rest[0] != '#' && rest[0] != ';' {
+		fault = "what follows the section header on its line is ignored"
+	}
+	return name, fault, nil
 }

@@ -35,7 +35,6 @@ func TestBrokenFilesAreRejectedWhole(t *testing.T) {
 		"no section":          {"tron=true\n", ":1: there is text before the first section"},
 		"open header":         {"[Global\ntron=true\n", ":1: the section header"},
 		"empty header":        {"[ ]\n", ":1: the section header"},
-		"text behind header":  {"[Global] tron=true\n", ":1: the section header"},
 		"two brackets":        {"[[Global]]\n", ":1: the section header"},
 		"no key":              {"[Global]\n = true\n", ":2: there is no key"},
 		"endless line":        {"[Global]\ntron=" + strings.Repeat("x", 8<<20) + "\n", ":2: the line has more than 65536 bytes"},
@@ -101,6 +100,7 @@ func TestWhatIsNotUnderstood(t *testing.T) {
 		want       string
 		incomplete bool
 	}{
+		"text behind header":      {"[Global] tron=true\n", "what follows the section header on its line is ignored", false},
 		"unknown section":         {"[Servce Discovery]\nzeroconf=disabled\n", ":1: [Servce Discovery] unknown section; everything in it is ignored", false},
 		"section in other case":   {"[global]\ntron=true\n", "it is spelled [Global]", false},
 		"controllers misspelled":  {"[Controler]\n" + good, "belongs in [Controllers]", true},

@@ -28,6 +28,7 @@ const (
 	SameController  ID = "same-controller"  // two lines for one connection
 	EmptyLine       ID = "empty-line"       // a line that names nothing
 	BadExclude      ID = "bad-exclude"      // a line that excludes nothing
+	IgnoredText     ID = "ignored-text"     // what follows a section header
 	TrailingComment ID = "trailing-comment" // what looks like a comment and is part of the value
 	BadIdentity     ID = "bad-identity"     // a part of the host's identity that cannot be used
 	SharedHostID    ID = "shared-host-id"   // one host ID for two host NQNs
@@ -38,7 +39,7 @@ const (
 func (id ID) severity() Severity {
 	switch id {
 	case MissingFile, ReadableSecret, RepeatedSection, IndentedLine, OddValue, RepeatedKey, DeprecatedKey, OddField,
-		SameController, EmptyLine, TrailingComment, SharedHostID:
+		SameController, EmptyLine, IgnoredText, TrailingComment, SharedHostID:
 		return Warning
 	}
 	return Error

@@ -28,6 +28,7 @@ func TestRemediesWork(t *testing.T) {
 		"[Nonsense]\na=b\n# c\nd=e\n[Global]\ntron=true\n[Nonsense]\n",
 		"[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.1\n  exclude=host-iface=eth0\n  more\n",
 		"[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.1\ncontroller = transport=tcp;traddr=192.0.2.1;kato=7\n",
+		"[Global] x]\ntron=true\n",
 		"[Global]\ntrom=1\nzeroconf=disabled\n%=1",
 	} {
 		remedy(t, text, stafd)

@@ -80,6 +80,9 @@ func apply(settings []setting, entries []entry, r *report) {
 		s := known[n]
 		switch {
 		case e.key == "":
+			if e.fault != "" {
+				r.add(e, IgnoredText, "", "%s", e.fault).Remedy = fmt.Sprintf("sed -i '%ds/\\].*/]/' %s", e.line, quote(e.file))
+			}
 			if !sections[e.section] {
 				unknownSection(settings, e, r).Remedy = commentOut(e.file, e.line, lastOfSection(entries[i:]))
 			}
