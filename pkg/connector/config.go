@@ -111,21 +111,31 @@ func (c *Connector) hostOf(line *config.Controller, t tid.TID) tid.Host {
 	return h
 }
 
-// scopeParams are the parameters of discovered controllers: as they are configured, and with TLS for
-// those whose entry demands it. They are shared by all controllers of a scope and never changed.
-type scopeParams struct{ plain, tls *tid.Params }
+// scopeParams are the parameters of discovered controllers: as they are configured, for entries
+// that allow TLS, and for those that demand it. They are shared by all controllers of a scope and never changed.
+type scopeParams struct{ plain, allowed, demanded *tid.Params }
 
 func newScopeParams(p tid.Params) scopeParams {
-	tls := p
-	tls.TLS = tid.On
-	return scopeParams{&p, &tls}
+	demanded := p
+	demanded.TLS, demanded.Concat = tid.On, tid.Off
+	s := scopeParams{&p, &p, &demanded}
+	if p.TLS == tid.Unset && p.WantsTLS() { // there is a key
+		s.allowed = &demanded
+		p.TLS = tid.Off // it is for entries that say that they do TLS
+	}
+	return s
 }
 
+// of decides by what the entry says of its port. SECTYPE counts before TREQ, which targets
+// without TLS set carelessly.
 func (s scopeParams) of(e nvme.DiscoveryEntry) *tid.Params {
-	if e.Transport == nvme.TransportTypeTCP && e.TSAS.SecType == nvme.SecTLS13 && e.TReq.Secure() == nvme.TReqRequired {
-		return s.tls
+	switch {
+	case e.Transport != nvme.TransportTypeTCP || e.TSAS.SecType != nvme.SecTLS13:
+		return s.plain
+	case e.TReq.Secure() == nvme.TReqRequired:
+		return s.demanded
 	}
-	return s.plain
+	return s.allowed
 }
 
 // discovered gives the parameters of an I/O controller by its entry: those of the file that

@@ -9,15 +9,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stas-go/stas/pkg/nvme"
 	"golang.org/x/sys/unix"
 )
 
 // connect makes a connection, registers it at once, and shuts the secrets that sysfs
 // shows to everybody. It runs in the worker process.
 func (h *host) connect(w *wanted, known Options) (*Connection, error) {
-	keys, err := h.findKeys(w)
-	if err != nil {
-		return nil, &ConnectError{TID: w.TID, Class: Auth, Detail: err.Error()}
+	var keys tlsKeys
+	var err error
+	if w.TID.Transport == nvme.TCP && known.Has("tls") { // else the options say what is wrong
+		if keys, err = h.findKeys(w); err != nil {
+			return nil, &ConnectError{TID: w.TID, Class: Auth, Detail: err.Error()}
+		}
 	}
 	text, leftOut, err := optionString(*w, known, keys, h.pageSize)
 	if err != nil {

@@ -1,16 +1,13 @@
 package kernel
 
 import (
-	"bufio"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
 
+	"github.com/stas-go/stas/pkg/nvme"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,111 +18,137 @@ type tlsKeys struct{ keyring, key string }
 // (drivers/nvme/common/keyring.c), and where tlshd is set up to look.
 const nvmeKeyring = ".nvme"
 
+// keyType is the type of TLS PSKs in keyrings (drivers/nvme/common/keyring.c).
+const keyType = "psk"
+
 // findKeys gives the kernel the TLS key of a connection, where there is one, and
 // says by which numbers it knows key and keyring. A key is given by its number, by its
 // interchange form, or by its identity, under which somebody put it into the keyring.
+// Where TLS is asked for without any, one that suits must be in the keyring.
 func findKeys(w *wanted) (tlsKeys, error) {
-	if w.Keyring == "" && w.TLSKey == "" && w.TLSKeyIdentity == "" {
+	switch {
+	case w.has("concat") && w.Keyring != "":
+		// The key comes from authentication; the keyring is where the kernel puts it.
+		ring, err := findKeyring(w.Keyring)
+		return tlsKeys{keyring: strconv.Itoa(ring)}, err
+	case !w.has("tls"):
 		return tlsKeys{}, nil
 	}
-	// Which keys a thread may touch can depend on the keyrings that hang on it.
+	// Which keys a thread may touch depends on the keyrings that hang on it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	keys := tlsKeys{key: w.TLSKey}
+	number, numbered := serialNumber(w.TLSKey)
 	var ring int
-	if w.Keyring != "" || !isNumber(w.TLSKey) {
+	if w.Keyring != "" || !numbered {
 		var err error
 		if ring, err = findKeyring(cmp.Or(w.Keyring, nvmeKeyring)); err != nil {
 			return tlsKeys{}, err
 		}
-		// Best effort: it makes us a possessor, which some kernels demand for what follows.
+		// Best effort: it makes us a possessor, who may read what the keys in it hold.
 		_, _ = unix.KeyctlInt(unix.KEYCTL_LINK, ring, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
+		defer func() { _, _ = unix.KeyctlInt(unix.KEYCTL_UNLINK, ring, unix.KEY_SPEC_THREAD_KEYRING, 0, 0) }()
 	}
+	var keys tlsKeys
 	if w.Keyring != "" {
 		keys.keyring = strconv.Itoa(ring)
 	}
-	var serial int
 	var err error
 	switch {
-	case isNumber(w.TLSKey):
-		return keys, nil
+	case numbered:
 	case w.TLSKey != "":
-		serial, err = insertKey(ring, w)
+		number, err = insertKey(ring, w)
 	case w.TLSKeyIdentity != "":
-		serial, err = searchKey(ring, w.TLSKeyIdentity)
+		if number, err = keyNamed(ring, w.TLSKeyIdentity); err != nil {
+			err = fmt.Errorf("no TLS key with identity %q in keyring %s: %w", w.TLSKeyIdentity, cmp.Or(w.Keyring, nvmeKeyring), err)
+		}
 	default:
-		return keys, nil
+		return keys, w.anyKey(ring)
 	}
-	keys.key = strconv.Itoa(serial)
-	return keys, err
-}
-
-func searchKey(ring int, identity string) (int, error) {
-	serial, err := unix.KeyctlSearch(ring, "psk", identity, 0)
 	if err != nil {
-		return 0, fmt.Errorf("cannot find the TLS key with identity %q in the keyring: %w", identity, err)
+		return tlsKeys{}, err
 	}
-	return serial, nil
+	keys.key = strconv.Itoa(number)
+	return keys, nil
 }
 
-// insertKey puts the key between this host and subsystem into the keyring. One that was
-// transformed already and comes with an identity is taken as it is.
+// keyNamed looks for a key of exactly this identity. The kernel's own search is content with
+// a longer one that begins so (nvme_tls_psk_match), such as that of another subsystem.
+func keyNamed(ring int, identity string) (int, error) {
+	keys, err := pskIn(ring)
+	if err != nil {
+		return unix.KeyctlSearch(ring, keyType, identity, 0)
+	}
+	for _, k := range keys {
+		if k.identity == identity {
+			return k.serial, nil
+		}
+	}
+	return 0, unix.ENOKEY
+}
+
+// insertKey puts the key between this host and subsystem into the keyring, under the
+// identity that is configured, or else that of version 1, which Linux prefers. One that is
+// there already stays, since its successor would get another number and make it unreadable for
+// the connections that were made with it.
 func insertKey(ring int, w *wanted) (int, error) {
-	psk, err := parseTLSKey(w.TLSKey)
+	configured, err := nvme.ParseTLSKey(w.TLSKey)
 	if err != nil {
 		return 0, err
 	}
-	identity, key := w.TLSKeyIdentity, psk.key
-	if identity == "" || psk.hash == tlsHashNone {
-		if identity, key, err = psk.derive(w.hostNQN(), w.TID.NQN); err != nil {
-			return 0, err
-		}
+	version := nvme.TLSIdentityVersion(1)
+	if strings.HasPrefix(w.TLSKeyIdentity, "NVMe0") {
+		version = 0
 	}
-	serial, err := unix.AddKey("psk", identity, key, ring)
-	clear(key)
-	clear(psk.key)
+	identity, psk, err := configured.Derive(version, w.hostNQN(), w.TID.NQN, nvme.TLSStandard)
+	if err != nil {
+		return 0, err
+	}
+	identity = cmp.Or(w.TLSKeyIdentity, identity)
+	payload := psk.Bytes()
+	defer clear(payload)
+	if serial, err := keyNamed(ring, identity); err == nil && holds(serial, payload) {
+		return serial, nil
+	}
+	serial, err := unix.AddKey(keyType, identity, payload, ring)
 	if err != nil {
 		return 0, fmt.Errorf("cannot put the TLS key into the keyring: %w", err)
 	}
 	return serial, nil
 }
 
-// findKeyring gives the serial number of a keyring by its number or its name.
-func findKeyring(name string) (int, error) {
-	if isNumber(name) {
-		return strconv.Atoi(name)
-	}
-	f, err := os.Open("/proc/keys")
-	if err != nil {
-		return 0, fmt.Errorf("cannot look for keyring %s: %w", name, err)
-	}
-	defer func() { _ = f.Close() }()
-	serial, err := keyringIn(f, name)
-	if err != nil {
-		return 0, fmt.Errorf("cannot look for keyring %s: %w", name, err)
-	}
-	return serial, nil
+// holds says whether a key is known to have this payload.
+func holds(serial int, payload []byte) bool {
+	// One byte more, to tell a longer one apart.
+	buf := make([]byte, len(payload)+1)
+	defer clear(buf)
+	n, err := unix.KeyctlBuffer(unix.KEYCTL_READ, serial, buf, 0)
+	return err == nil && n == len(payload) && string(buf[:n]) == string(payload)
 }
 
-// keyringIn reads /proc/keys: serial number in hexadecimal, flags, usage, timeout,
-// permissions, user, group, type, and "name: content" (proc_keys(5)).
-func keyringIn(r io.Reader, name string) (int, error) {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		if len(f) < 9 || f[7] != "keyring" || strings.TrimSuffix(f[8], ":") != name {
-			continue
-		}
-		serial, err := strconv.ParseInt(f[0], 16, 32)
-		if err == nil {
-			return int(serial), nil
+// anyKey is an error where the keyring is known to have no key that the kernel would find
+// for w (drivers/nvme/common/keyring.c, nvme_tls_psk_default).
+func (w *wanted) anyKey(ring int) error {
+	keys, err := pskIn(ring)
+	if err != nil {
+		return nil //nolint:nilerror // what cannot be looked into is for the kernel to decide
+	}
+	pair := w.hostNQN() + " " + w.TID.NQN
+	for _, k := range keys {
+		if isIdentityOf(k.identity, pair) {
+			return nil
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return 0, err
-	}
-	return 0, errors.New("there is none of that name; is the module nvme-keyring loaded?")
+	return fmt.Errorf("no TLS key for host %s and subsystem %s in keyring %s", w.hostNQN(), w.TID.NQN, cmp.Or(w.Keyring, nvmeKeyring))
 }
 
-func isNumber(s string) bool { return s != "" && len(s) < 10 && strings.Trim(s, "0123456789") == "" }
+// isIdentityOf says whether an identity is "NVMe<version><R or G><hash> <pair>", with or
+// without the digest that version 1 has.
+func isIdentityOf(identity, pair string) bool {
+	rest, ok := strings.CutPrefix(identity, "NVMe")
+	if !ok || len(rest) < 5 || !strings.Contains("01", rest[:1]) || !strings.Contains("RG", rest[1:2]) {
+		return false
+	}
+	rest, ok = strings.CutPrefix(rest[4:], " "+pair)
+	return ok && (rest == "" || rest[0] == ' ')
+}

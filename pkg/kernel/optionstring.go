@@ -58,15 +58,19 @@ func newWanted(r ConnectRequest) wanted {
 	w := wanted{TID: r.TID, Kind: r.Kind, Host: r.Host, Owner: r.Owner, Attributes: r.Attributes,
 		Keyring: r.Params.Keyring, TLSKeyIdentity: r.Params.TLSKeyIdentity, TLSKey: r.Params.TLSKey.Reveal(),
 		DHCHAPSecret: r.Params.DHCHAPSecret.Reveal(), DHCHAPCtrl: r.Params.DHCHAPCtrl.Reveal()}
+	if r.Params.WantsTLS() {
+		// A key without the flag would be ignored, and the connection be in the clear.
+		r.Params.TLS = tid.On
+	}
 	for name, value := range r.Params.Options() {
 		w.Options = append(w.Options, [2]string{name, value})
 	}
 	return w
 }
 
-// secure says whether TLS is asked for by name.
-func (w *wanted) secure() bool {
-	return slices.ContainsFunc(w.Options, func(o [2]string) bool { return o[0] == "tls" || o[0] == "concat" })
+// has says whether an option is among those that are asked for.
+func (w *wanted) has(name string) bool {
+	return slices.ContainsFunc(w.Options, func(o [2]string) bool { return o[0] == name })
 }
 
 // hostNQN is the host NQN that is sent.
@@ -99,10 +103,6 @@ func optionString(w wanted, known Options, keys tlsKeys, pageSize int) (text []b
 	b.add("hostid", w.Host.ID)
 	if w.Kind == tid.Discovery {
 		b.discovery(w.TID.NQN)
-	}
-	if keys.key != "" && !w.secure() {
-		// A key without the flag would be ignored, and the connection be in the clear.
-		b.add("tls", "")
 	}
 	b.params(w)
 	b.addSet("keyring", keys.keyring)

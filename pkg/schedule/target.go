@@ -57,7 +57,7 @@ type endpoint struct {
 
 func (t Target) endpoint() endpoint {
 	return endpoint{t.TID.Transport, t.TID.Traddr, t.TID.Trsvcid, t.TID.HostTraddr, t.TID.HostIface,
-		t.Params != nil && t.Params.TLS == tid.On}
+		t.Params != nil && t.Params.WantsTLS()}
 }
 
 // item is a target with its history.

@@ -64,6 +64,12 @@ type Params struct {
 	DHCHAPCtrl     Secret // secret that the controller must prove
 }
 
+// WantsTLS says whether the connection is to use TLS with a key of its own: where
+// that is said, and where it is not but a key is given, which had no use otherwise.
+func (p Params) WantsTLS() bool {
+	return p.TLS == On || p.TLS == Unset && p.Concat != On && (!p.TLSKey.IsZero() || p.TLSKeyIdentity != "")
+}
+
 // Over gives p with what it leaves unset taken from base.
 func (p Params) Over(base Params) Params {
 	ints, baseInts := p.ints(), base.ints()
