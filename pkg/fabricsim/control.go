@@ -85,7 +85,7 @@ func (f *Fabric) answer(ctx context.Context, c net.Conn) {
 	}
 	var req Request
 	if err := json.Unmarshal(line, &req); err != nil {
-		out.Encode(Response{Error: "cannot read the request: " + err.Error()})
+		_ = out.Encode(Response{Error: "cannot read the request: " + err.Error()})
 		return
 	}
 	if req.Op == "events" && req.Follow {
@@ -100,7 +100,7 @@ func (f *Fabric) answer(ctx context.Context, c net.Conn) {
 	if err != nil {
 		resp = Response{Error: err.Error()}
 	}
-	out.Encode(resp)
+	_ = out.Encode(resp) // who asked may be gone
 }
 
 // stream sends events, the kept ones first, until the reader goes or falls behind.
@@ -109,7 +109,10 @@ func (f *Fabric) stream(ctx context.Context, c net.Conn, out *json.Encoder, afte
 	defer stop()
 	gone := make(chan struct{})
 	c.SetReadDeadline(time.Time{})
-	go func() { defer close(gone); io.Copy(io.Discard, c) }()
+	go func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, c) // its end is what counts
+	}()
 	defer func() { c.Close(); <-gone }()
 	send := func(e Event) bool {
 		if e.Seq <= after {

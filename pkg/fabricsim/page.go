@@ -30,20 +30,20 @@ func (d *dc) GetLog(c *nvmetcp.Controller, g nvme.GetLogPage) ([]byte, error) {
 }
 
 // lsp is the LSP bits of log page 70h that the controller takes.
-func (c *DCConfig) lsp() (bits uint8) {
-	if c.Extended {
+func (d *DCConfig) lsp() (bits uint8) {
+	if d.Extended {
 		bits |= nvme.LSPExtended
 	}
-	if c.PortLocal {
+	if d.PortLocal {
 		bits |= nvme.LSPPortLocal
 	}
 	return bits
 }
 
-func (c *DCConfig) supported() *nvme.SupportedLogPages {
+func (d *DCConfig) supported() *nvme.SupportedLogPages {
 	s := new(nvme.SupportedLogPages)
 	s[nvme.LogSupported] = nvme.LogSupportedBit
-	s[nvme.LogDiscovery] = nvme.LogSupportedBit | uint32(c.lsp())<<16
+	s[nvme.LogDiscovery] = nvme.LogSupportedBit | uint32(d.lsp())<<16
 	return s
 }
 

@@ -73,9 +73,6 @@ type Store interface {
 	Discard(offset, length uint64) error
 }
 
-// size is the namespace's size in bytes.
-func (n *Namespace) size() uint64 { return n.Blocks << n.BlockShift }
-
 // extent turns a range of blocks into bytes.
 func (n *Namespace) extent(lba uint64, blocks uint64) (offset, length uint64, ok bool) {
 	if lba > n.Blocks || blocks > n.Blocks-lba {

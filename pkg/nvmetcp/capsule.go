@@ -16,16 +16,24 @@ const (
 )
 
 // Opcode is byte 0 of the command.
-func (s *SQE) Opcode() uint8     { return s[0] }
-func (s *SQE) CID() uint16       { return le.Uint16(s[2:]) }
+func (s *SQE) Opcode() uint8 { return s[0] }
+
+// CID is the command identifier.
+func (s *SQE) CID() uint16 { return le.Uint16(s[2:]) }
+
+// SetCID sets the command identifier.
 func (s *SQE) SetCID(cid uint16) { le.PutUint16(s[2:], cid) }
-func (s *SQE) NSID() uint32      { return le.Uint32(s[4:]) }
+
+// NSID is the namespace that the command is for.
+func (s *SQE) NSID() uint32 { return le.Uint32(s[4:]) }
 
 // FabricsType is the command type of a fabrics command (opcode 7Fh, Base 6.1).
 func (s *SQE) FabricsType() uint8 { return s[4] }
 
 // Dword gives command dword n, 0 to 15.
-func (s *SQE) Dword(n int) uint32       { return le.Uint32(s[4*n:]) }
+func (s *SQE) Dword(n int) uint32 { return le.Uint32(s[4*n:]) }
+
+// SetDword sets command dword n.
 func (s *SQE) SetDword(n int, v uint32) { le.PutUint32(s[4*n:], v) }
 
 // DataLen is the length of the data of the command in bytes.
@@ -51,9 +59,11 @@ func NewCQE(cid, sqid, sqhd uint16, status nvme.Status, result uint64) (c CQE) {
 	return c
 }
 
+// Result is dwords 0 and 1, whose meaning depends on the command.
 func (c *CQE) Result() uint64 { return le.Uint64(c[0:]) }
-func (c *CQE) SQHD() uint16   { return le.Uint16(c[8:]) }
-func (c *CQE) CID() uint16    { return le.Uint16(c[12:]) }
+
+// CID names the command that is complete.
+func (c *CQE) CID() uint16 { return le.Uint16(c[12:]) }
 
 // Status is the status field without its phase bit.
 func (c *CQE) Status() nvme.Status { return nvme.Status(le.Uint16(c[14:]) >> 1) }

@@ -45,14 +45,27 @@ type Controller struct {
 }
 
 // ID is the controller's CNTLID.
-func (c *Controller) ID() uint16                          { return c.id }
-func (c *Controller) HostNQN() string                     { return c.req.HostNQN }
-func (c *Controller) HostID() nvme.HostID                 { return c.req.HostID }
-func (c *Controller) SubNQN() string                      { return c.req.SubNQN }
-func (c *Controller) Local() netip.AddrPort               { return c.req.Local }
-func (c *Controller) Remote() netip.AddrPort              { return c.req.Remote }
-func (c *Controller) Since() time.Time                    { return c.since }
-func (c *Controller) Backend() Backend                    { return c.backend }
+func (c *Controller) ID() uint16 { return c.id }
+
+// HostNQN says whose controller it is.
+func (c *Controller) HostNQN() string { return c.req.HostNQN }
+
+// HostID is the Host Identifier that came with the host's NQN.
+func (c *Controller) HostID() nvme.HostID { return c.req.HostID }
+
+// SubNQN is the NQN that the host asked for, which may be the well-known one.
+func (c *Controller) SubNQN() string { return c.req.SubNQN }
+
+// Remote is where the admin queue comes from.
+func (c *Controller) Remote() netip.AddrPort { return c.req.Remote }
+
+// Since is when the host connected.
+func (c *Controller) Since() time.Time { return c.since }
+
+// Backend is the subsystem behind the controller.
+func (c *Controller) Backend() Backend { return c.backend }
+
+// ControllerType is what the backend said in its first Identify.
 func (c *Controller) ControllerType() nvme.ControllerType { return c.kind }
 
 // Port names the listener that the controller was reached through.
@@ -143,7 +156,7 @@ func (c *Controller) sendEvent(cid uint16, e nvme.AsyncEvent) {
 		c.mu.Unlock()
 		return
 	}
-	c.admin.respond(cid, act.Status, uint64(e), act.Corrupt)
+	_ = c.admin.respond(cid, act.Status, uint64(e), act.Corrupt)
 	c.target.observe(c.admin.event("aen", e.String()))
 }
 

@@ -181,13 +181,14 @@ func (h *Host) keepAlive() {
 	}
 }
 
-// Controller is what the controller says of itself, and Cntlid its controller ID.
+// Controller is what the controller says of itself.
 func (h *Host) Controller() *nvme.Identify { return h.identify }
-func (h *Host) Cntlid() uint16             { return h.cntlid }
 
-// Done is closed when the connection has ended; Err then tells why.
+// Done is closed when the connection has ended.
 func (h *Host) Done() <-chan struct{} { return h.admin.done }
-func (h *Host) Err() error            { return h.admin.failure() }
+
+// Err tells why the connection has ended, nil while it has not.
+func (h *Host) Err() error { return h.admin.failure() }
 
 // Close shuts the controller down in an orderly way if it answers within a second,
 // closes all connections and waits for all goroutines.

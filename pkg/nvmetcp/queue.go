@@ -57,7 +57,7 @@ func openQueue(ctx context.Context, cfg *HostConfig, id uint16, depth, inCapsule
 		c.Close()
 		return nil, err
 	}
-	c.SetDeadline(time.Time{})
+	_ = c.SetDeadline(time.Time{})
 	q := &queue{
 		id: id, c: c, inCapsule: inCapsule,
 		maxH2C:  int(min(resp.MaxH2CData, 1<<20)),
@@ -127,7 +127,7 @@ func (q *queue) exec(ctx context.Context, sqe *SQE, out, in []byte) (CQE, error)
 func (q *queue) write(p PDU) error {
 	q.wmu.Lock()
 	defer q.wmu.Unlock()
-	q.c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = q.c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	err := q.w.Write(p)
 	if err != nil {
 		q.end(fmt.Errorf("cannot send %s: %w", p.pduType(), classify(err, nil)))
@@ -155,7 +155,7 @@ func (q *queue) receive(r *Reader) {
 func (q *queue) fatal(r *Reader, err error) {
 	var pe *ProtocolError
 	if errors.As(err, &pe) {
-		q.write(&TermReq{FES: pe.FES, FEI: pe.FEI, Header: r.LastHeader()})
+		_ = q.write(&TermReq{FES: pe.FES, FEI: pe.FEI, Header: r.LastHeader()})
 	}
 	q.end(classify(err, nil))
 }

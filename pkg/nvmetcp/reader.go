@@ -1,6 +1,7 @@
 package nvmetcp
 
 import (
+	"errors"
 	"hash/crc32"
 	"io"
 )
@@ -208,7 +209,7 @@ func (d *Reader) readPayload(lay layout) (payload []byte, digestOK bool, err err
 
 // truncated makes an end inside a PDU different from an end between two.
 func truncated(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

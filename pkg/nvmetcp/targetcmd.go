@@ -48,7 +48,11 @@ func (c *conn) command(p *CapsuleCmd, damaged bool) error {
 		}
 		return c.execute(&sqe, data, damaged, act)
 	}
+	if c.delays.Add(1) > int32(c.depth) {
+		return sequenceErr("more than %d commands are under way", c.depth)
+	}
 	c.wg.Go(func() {
+		defer c.delays.Add(-1)
 		select {
 		case <-time.After(act.Delay):
 		case <-c.ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // delayed commands
+	delays atomic.Int32   // how many there are
 
 	wmu  sync.Mutex // held while writing a PDU
 	w    *Writer
@@ -142,7 +144,7 @@ func (c *conn) misbehave(act Action) error {
 		return errMisbehave
 	case act.Silent:
 		c.nc.SetReadDeadline(time.Time{})
-		io.Copy(io.Discard, c.nc)
+		_, _ = io.Copy(io.Discard, c.nc)
 		return errHostLeft
 	}
 	return nil
@@ -188,7 +190,7 @@ func (c *conn) initialize() error {
 func (c *conn) readError(err error) error {
 	var pe *ProtocolError
 	if errors.As(err, &pe) {
-		c.write(&TermReq{FromController: true, FES: pe.FES, FEI: pe.FEI, Header: c.r.LastHeader()})
+		_ = c.write(&TermReq{FromController: true, FES: pe.FES, FEI: pe.FEI, Header: c.r.LastHeader()})
 		c.t.observe(c.event("error", err.Error()))
 		return err
 	}

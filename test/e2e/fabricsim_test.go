@@ -441,3 +441,37 @@ func transfer(t *testing.T, cfg nvmetcp.HostConfig) {
 		t.Errorf("what is read differs from what was written: %v", err)
 	}
 }
+
+// TestSimAnnounce has Avahi announce a discovery controller, at its new address when it moves, and say goodbye.
+func TestSimAnnounce(t *testing.T) {
+	fabric.Clean(t)
+	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
+	fabric.Dummy(t, "stas-d1", "198.19.1.1/24")
+	cfg, err := fabricsim.ParseConfig(strings.NewReader("[fabricsim]\nannounce = yes\n[port p1]\naddress = 198.19.0.1\nservice = 4500\n" +
+		"[dc cdc]\ntype = cdc\nnqn = " + simPrefix + "cdc\nports = p1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := play(t, cfg)
+	announced := func(want ...string) func() error {
+		return func() error {
+			list := fabric.Run(t, "avahi-browse", "--resolve", "--parsable", "--terminate", "_cdc._sub._nvme-disc._tcp")
+			for _, w := range want {
+				if !strings.Contains(list, w) {
+					return fmt.Errorf("%q is not in\n%s", w, list)
+				}
+			}
+			if len(want) == 0 && strings.Contains(list, "fabricsim") {
+				return fmt.Errorf("there is still\n%s", list)
+			}
+			return nil
+		}
+	}
+	fabric.Eventually(t, 30*time.Second, announced(";198.19.0.1;4500;", "nqn="+simPrefix+"cdc", "p=tcp"))
+	if err := f.MovePort("p1", netip.MustParseAddrPort("198.19.1.1:4600")); err != nil {
+		t.Fatal(err)
+	}
+	fabric.Eventually(t, 30*time.Second, announced(";198.19.1.1;4600;"))
+	f.Close()
+	fabric.Eventually(t, 30*time.Second, announced())
+}
