@@ -241,6 +241,7 @@ func (f *Finder) announce(d *dc) {
 		device = d.device.Name
 	}
 	f.save(d)
+	f.tell(d)
 	f.out.PageChanged(d.key, revision)
 	f.out.LogPagesChanged(busID(d.id()), device)
 }

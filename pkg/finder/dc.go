@@ -45,6 +45,7 @@ type dc struct {
 	parked bool      // let go of on purpose until the next poll
 	goneAt time.Time // since when no source names it
 	timers dcTimers
+	object objectState
 }
 
 // dcTimers are the timers of a dc; each is nil when it does not run.

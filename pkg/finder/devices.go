@@ -167,6 +167,7 @@ func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 
 // freed is told of every disconnect.
 func (f *Finder) freed(id tid.TID, err error) {
+	f.freedOnRequest(id, err)
 	if err != nil {
 		f.log.Warn("cannot disconnect", "dc", id, "error", err)
 	}

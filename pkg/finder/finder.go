@@ -72,6 +72,8 @@ type Finder struct {
 	sched *schedule.Scheduler
 	out   Announcer
 
+	observer Observer // nil: nobody is told
+
 	cfg      *config.Staf
 	excludes *exclusion.List
 	identity config.Identity
@@ -108,7 +110,7 @@ func (f *Finder) Announce(a Announcer) { f.out = a }
 func (f *Finder) Run(ctx context.Context) {
 	f.ctx = ctx
 	f.sched = schedule.New(ctx, schedule.Options{Kernel: f.opts.Connector, Prober: f.opts.Prober, Post: f.loop.Post,
-		Done: f.attempted, Freed: f.freed, Veto: f.veto})
+		Done: f.attempted, Freed: f.freed, Veto: f.veto, Moved: f.moved})
 	f.restore()
 	f.kickstart()
 	go f.pump()
@@ -206,6 +208,7 @@ func (f *Finder) settle() {
 		for _, d := range batch {
 			if f.dcs[d.key] == d {
 				f.tend(d)
+				f.tended(d)
 			}
 		}
 	}
@@ -325,6 +328,7 @@ func (f *Finder) drop(d *dc) {
 	f.unplace(d)
 	delete(f.dcs, d.key)
 	delete(f.touched, d)
+	f.tell(d)
 	f.opts.Store.Delete(d.key)
 	f.out.PageRemoved(d.key, "no longer wanted")
 	f.removed = true
