@@ -101,15 +101,11 @@ func (s *server) queueDisconnect(r *request) {
 	}
 }
 
+// runDeletes works the disconnects of a lane off, in the same way as runConnects.
 func (s *server) runDeletes(name string, l *lane) {
-	for {
-		s.mu.Lock()
-		if s.stopping || len(l.deletes) == 0 {
-			l.deletes = nil
-			s.pump(name, l)
-			s.mu.Unlock()
-			return
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(l.deletes) > 0 && !s.stopping {
 		r := l.deletes[0]
 		s.mu.Unlock()
 
@@ -121,8 +117,9 @@ func (s *server) runDeletes(name string, l *lane) {
 
 		s.mu.Lock()
 		l.deletes = l.deletes[1:]
-		s.mu.Unlock()
 	}
+	l.deletes = nil
+	s.pump(name, l)
 }
 
 // admin performs one command. It opens the device for it, or uses what its session has open.

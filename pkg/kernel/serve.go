@@ -155,13 +155,12 @@ func (s *server) queueConnect(r *request) {
 	}
 }
 
+// runConnects works the queue off. The request at its head stays there until it is done, so
+// that whoever finds the queue empty knows that nobody is at it.
 func (s *server) runConnects() {
-	for {
-		s.mu.Lock()
-		if len(s.connects) == 0 {
-			s.mu.Unlock()
-			return
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.connects) > 0 {
 		r := s.connects[0]
 		s.mu.Unlock()
 
@@ -174,12 +173,11 @@ func (s *server) runConnects() {
 		s.answer(answer, nil)
 
 		s.mu.Lock()
-		// The queue is emptied when the pipe ends.
+		// It is emptied when the pipe ends.
 		if len(s.connects) > 0 {
 			s.connects[0] = nil
 			s.connects = s.connects[1:]
 		}
-		s.mu.Unlock()
 	}
 }
 

@@ -283,6 +283,36 @@ func TestIdleProcessGoes(t *testing.T) {
 	}
 }
 
+// Every request is done once, also where one comes just as the one before it is through.
+func TestEachConnectOnce(t *testing.T) {
+	b := newBench(t, nil)
+	const each, callers = 40, 4
+	for i := range callers {
+		b.script(fmt.Sprintf("192.0.2.%d", i), "errno 111")
+	}
+	failed := make(chan error, callers)
+	for i := range callers {
+		go func() {
+			for range each {
+				_, err := b.Connect(t.Context(), connectTo(fmt.Sprintf("192.0.2.%d", i)))
+				if !errors.Is(err, syscall.ECONNREFUSED) {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range callers {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(b.lines("writes")); n != each*callers {
+		t.Errorf("%d writes for %d requests", n, each*callers)
+	}
+}
+
 func TestWarm(t *testing.T) {
 	b := newBench(t, nil)
 	running := func() *process { b.mu.Lock(); defer b.mu.Unlock(); return b.proc }
