@@ -20,12 +20,14 @@ func buildStacd(d *daemon) service {
 	pages := bus.NewPagesClient(bus.Options{Log: d.log})
 	c := connector.New(connector.Options{
 		Connector: d.worker, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
-		Read: d.sysfs.Controller, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
+		Read: d.sysfs.Controller, Attached: d.sysfs.Attached, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
 		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Log: d.log,
 	})
 	source := config.StacSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current
 	server := bus.NewConnectorServer(bus.Options{Log: d.log}, c.View(), debug{d, &id, c.View().ControllerInfo, nil})
+	server.ServeControllers(c.View())
+	c.Observe(server)
 	return service{
 		run: c.Run,
 		reload: func() string {

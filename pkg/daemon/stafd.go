@@ -33,6 +33,8 @@ func buildStafd(d *daemon) service {
 	}}
 	server := bus.NewFinderServer(bus.Options{Log: d.log}, f.View(), f.View(), info)
 	f.Announce(server)
+	server.ServeControllers(f.View())
+	f.Observe(server)
 	return service{
 		run: func(ctx context.Context) { f.Run(ctx); store.Close() },
 		reload: func() string {
