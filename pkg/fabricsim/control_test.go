@@ -1,0 +1,126 @@
+package fabricsim
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveControl runs the control socket of f until the test ends.
+func serveControl(t *testing.T, f *Fabric) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.ServeControl(ctx, path) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	await(t, func() bool { return Call(t.Context(), path, Request{Op: "port ls"}, nil) == nil })
+	return path
+}
+
+func TestControlSocket(t *testing.T) {
+	f := start(t, sample)
+	path := serveControl(t, f)
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("socket is %v, %v", st.Mode(), err)
+	}
+	if err := f.ServeControl(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("second server on the socket: %v", err)
+	}
+	for request, want := range map[string]string{
+		"nonsense\n":                                "cannot read the request",
+		`{"op":"explode"}` + "\n":                   "is unknown",
+		`{"op":"zone add"}` + "\n":                  "0 arguments",
+		`{"op":"hosts","args":["x"]}` + "\n":        "1 arguments",
+		`{"op":"zone ls","set":{"a":"b"}}` + "\n":   "nothing to set",
+		`{"op":"dc set","args":["cdc"]}` + "\n":     "cannot set nothing",
+		`{"op":"hosts"}` + "\n":                     `"controllers":[]`,
+		strings.Repeat(" ", maxRequest+10) + "{}\n": "", // too long: no answer
+		"{}": "", // never ends
+	} {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		go func() {
+			io.WriteString(c, request)
+			c.(*net.UnixConn).CloseWrite()
+		}()
+		got, err := io.ReadAll(c)
+		if want != "" && (err != nil || !strings.Contains(string(got), want)) || want == "" && len(got) > 0 {
+			t.Errorf("%.40q gave %q, %v, want %q", request, got, err, want)
+		}
+		c.Close()
+	}
+}
+
+// A follower that does not read is dropped, and delays nobody.
+func TestSlowFollower(t *testing.T) {
+	f := start(t, sample)
+	events, stop := f.Follow()
+	defer stop()
+	for range followBuffer + 10 {
+		f.record("test", "")
+	}
+	n := 0
+	for range events {
+		n++
+	}
+	if n != followBuffer {
+		t.Errorf("follower got %d events", n)
+	}
+	for range keptEvents {
+		f.record("test", "")
+	}
+	list := f.Events(0)
+	if len(list) != keptEvents || list[0].Seq+keptEvents-1 != list[len(list)-1].Seq {
+		t.Errorf("%d events are kept, from %d to %d", len(list), list[0].Seq, list[len(list)-1].Seq)
+	}
+}
+
+// Whatever is asked, there is an answer.
+func FuzzPerform(f *testing.F) {
+	cfg, err := ParseConfig(strings.NewReader(sample))
+	if err != nil {
+		f.Fatal(err)
+	}
+	fabric, err := New(cfg, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(fabric.Close)
+	f.Add("zone add", "za s3 alice", "", "")
+	f.Add("zone remove", "za s1", "", "")
+	f.Add("dc set", "cdc", "referral", "nvme+tcp://[::1]:8009/nqn.2024-01.x:y")
+	f.Add("subsys add", "x", "nqn", "nqn.2024-01.org.example:x")
+	f.Add("subsys remove", "s1", "", "")
+	f.Add("fault add", "x", "action", "numrec=7")
+	f.Add("aen", "cdc alice", "", "")
+	f.Fuzz(func(t *testing.T, op, args, key, value string) {
+		if strings.HasPrefix(op, "port") {
+			return // ports are not for the taking
+		}
+		r := Request{Op: op, Args: strings.Fields(args)}
+		if key != "" {
+			r.Set = map[string]string{key: value}
+		}
+		if key == "action" && (strings.HasPrefix(value, "refuse") || strings.HasPrefix(value, "blackhole") || strings.HasPrefix(value, "move")) {
+			return
+		}
+		_, _ = fabric.Perform(r)
+		if _, err := fabric.Perform(Request{Op: "zone ls"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
