@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +29,9 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 		return nil, err
 	}
 	defer clear(text)
+	if err := h.checkPair(w, known); err != nil {
+		return nil, refuse(w.TID, "%v", err)
+	}
 	intent, err := Intent{TID: w.TID, Kind: w.Kind, Host: w.Host}.note(h.runDir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, err)
@@ -46,6 +50,12 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 		intent.done()
 		e := failed(w.TID, err, took)
 		e.Warnings = leftOut
+		if e.Errno == unix.EINVAL {
+			// Another tool may have come first with another pair.
+			if err := h.pairConflict(tid.Host{NQN: w.hostNQN(), ID: w.Host.ID}, known); err != nil {
+				e.Detail = err.Error()
+			}
+		}
 		return nil, e
 	}
 	c, err := readConnection(dev)

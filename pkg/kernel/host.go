@@ -18,6 +18,7 @@ type host struct {
 	runDir   string
 	release  string
 	pageSize int
+	pairs    hostPairs
 
 	openFabrics    func() (fabricsDevice, error)
 	openController func(name string) (controllerDevice, error)

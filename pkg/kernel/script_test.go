@@ -27,6 +27,7 @@ import (
 func scriptedWorker() int {
 	err := runWorker(os.Stdin, os.Stdout, func(g greeting) *host {
 		h := newHost(g)
+		h.release = "6.12.0"
 		dir := filepath.Join(g.RunDir, "script")
 		h.openFabrics = func() (fabricsDevice, error) {
 			if _, err := os.Stat(filepath.Join(dir, "no-fabrics")); err == nil {
