@@ -27,6 +27,10 @@ type Reader interface {
 // what the kernel does not tell: giving up is an event, losing a connection is none.
 const rescanInterval = 10 * time.Minute
 
+// pollInterval takes its place on kernels before 5.18, which do not tell of connections
+// that were made or made again (drivers/nvme/host/core.c, nvme_change_uevent).
+const pollInterval = 5 * time.Second
+
 // retryInterval is for what could not be read for want of memory or descriptors.
 const retryInterval = time.Second
 
@@ -42,14 +46,24 @@ type Watcher struct {
 	interval time.Duration
 	dirty    *dirty
 	changes  chan Change
-	told     map[string]uint64 // inode of what the consumer was told is there
+	told     map[string]told // what the consumer was told is there
+}
+
+// told is what a consumer knows of a controller, as far as it matters for what to tell next.
+type told struct {
+	inode uint64
+	live  bool
 }
 
 // NewWatcher makes a watcher of source, which must have been opened already: what
 // happens between that and the first look at sysfs is seen, not missed.
 func NewWatcher(sysfs Reader, source Source) *Watcher {
-	return &Watcher{sysfs: sysfs, source: source, interval: rescanInterval, dirty: newDirty(),
-		changes: make(chan Change), told: map[string]uint64{}}
+	w := &Watcher{sysfs: sysfs, source: source, interval: rescanInterval, dirty: newDirty(),
+		changes: make(chan Change), told: map[string]told{}}
+	if o := (Options{Release: kernelRelease()}); !o.AtLeast(5, 18) {
+		w.interval = pollInterval
+	}
+	return w
 }
 
 // Changes is where changes are told. It is closed when Run returns.
@@ -167,9 +181,10 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 		return err
 	}
 	rescan := i.flags&flagRescan != 0
-	inode, was := w.told[i.name]
-	if was && (gone || inode != c.Inode) {
+	before, was := w.told[i.name]
+	if was && (gone || before.inode != c.Inode) {
 		delete(w.told, i.name)
+		before, was = told{}, false
 		if err := w.deliver(ctx, Change{Name: i.name, Rescan: rescan}); err != nil {
 			return err
 		}
@@ -177,8 +192,11 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 	if gone || !c.Transport.Fabric() {
 		return nil
 	}
-	w.told[i.name] = c.Inode
-	return w.deliver(ctx, Change{Name: i.name, Controller: &c, Rescan: rescan, Connected: i.flags&flagConnected != 0,
+	live := Live(c.State)
+	w.told[i.name] = told{c.Inode, live}
+	// The event may have been lost, and old kernels send none.
+	connected := i.flags&flagConnected != 0 || was && live && !before.live
+	return w.deliver(ctx, Change{Name: i.name, Controller: &c, Rescan: rescan, Connected: connected,
 		Rediscover: i.flags&flagRediscover != 0, AEN: i.flags&flagAEN != 0 && c.mayBeDiscovery()})
 }
 

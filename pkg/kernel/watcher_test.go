@@ -112,7 +112,7 @@ func watch(t *testing.T, setup func(*stage), f func(t *testing.T, s *stage, w *W
 			setup(s)
 		}
 		w := NewWatcher(s, s)
-		w.Log = slog.New(slog.DiscardHandler)
+		w.Log, w.interval = slog.New(slog.DiscardHandler), rescanInterval
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- w.Run(ctx) }()
@@ -227,6 +227,32 @@ func TestWatcherCoalesces(t *testing.T) {
 		if len(got) > 4 || len(got) < 2 || s.reads > 4 {
 			t.Errorf("%d changes %q, %d reads", len(got), got, s.reads)
 		}
+	})
+}
+
+// That a connection was made is told though no event says so, as on kernels before 5.18.
+func TestWatcherSeesConnectionsWithoutEvent(t *testing.T) {
+	watch(t, nil, func(t *testing.T, s *stage, w *Watcher) {
+		take(w)
+		set := func(state string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			c := s.there["nvme0"]
+			c.State = state
+			s.there["nvme0"] = c
+		}
+		s.put("nvme0", tid.Discovery)
+		set(StateConnecting)
+		s.send("add", "nvme", "nvme0", "NVME_TRTYPE=tcp")
+		expect(t, "add", take(w), "nvme0")
+		set(StateLive)
+		time.Sleep(rescanInterval)
+		expect(t, "live", take(w), "nvme0 connected rescan")
+		time.Sleep(rescanInterval)
+		expect(t, "still live", take(w), "nvme0 rescan")
+		set(StateConnecting)
+		time.Sleep(rescanInterval)
+		expect(t, "lost", take(w), "nvme0 rescan")
 	})
 }
 
