@@ -90,11 +90,17 @@ func (a *announced) browse(ctx context.Context) (stop func()) {
 	}
 }
 
+// loopback is what the kernel calls the interface (drivers/net/loopback.c).
+const loopback = "lo"
+
 // candidates turns announcements into discovery controllers. A connection over TCP is pinned to the
 // interface on which it was announced.
 func candidates(services []mdns.Service) []finder.Candidate {
 	var list []finder.Candidate
 	for _, s := range services {
+		if a, err := tid.ParseIP(s.Traddr); s.Interface == loopback && (err != nil || !a.IsLoopback()) {
+			continue // this host's own announcement, heard on the wrong interface
+		}
 		c := finder.Candidate{
 			TID:    tid.TID{Transport: s.Transport, Traddr: s.Traddr, Trsvcid: s.Trsvcid, NQN: s.NQN},
 			Source: finder.Source{Origin: finder.Announced, Detail: s.Name},
