@@ -142,7 +142,7 @@ func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 func trimC(s string) string { return strings.Trim(s, " \t\n\v\f\r") }
 
 func (p *fabricsParser) fail(e entry, format string, args ...any) {
-	p.errs = append(p.errs, &FileError{File: e.file, Line: e.line, Reason: fmt.Sprintf(format, args...)})
+	p.errs = append(p.errs, &FileError{File: e.file, Line: e.line, Reason: mask(fmt.Sprintf(format, args...))})
 }
 
 func (p *fabricsParser) enter(name string, e entry) {

@@ -104,23 +104,24 @@ func (s *sysFile) identity(r *report) Identity {
 	}
 	if err != nil {
 		// Without it connections would be less secure than was asked for.
-		i = Identity{SymName: i.SymName, Missing: fmt.Sprintf("the secret of this host cannot be used: %v", err)}
+		i = Identity{SymName: i.SymName, Missing: mask(fmt.Sprintf("the secret of this host cannot be used: %v", err))}
 	}
 	return i
 }
 
 // missing says why a part of the identity is missing, and which command makes it.
-func (s *sysFile) missing(what string, err error, key, command string) (missing, remedy string) {
+func (s *sysFile) missing(what string, cause error, key, command string) (missing, remedy string) {
+	err := mask(cause.Error()) // a secret may stand in the wrong place
 	e, given := s.given[key]
 	path, named := strings.CutPrefix(e.value, "file://")
 	switch {
 	case !given:
 		path = filepath.Join(s.dir, command)
 	case !named:
-		return fmt.Sprintf("%s: %v; correct %s= in %s", what, err, key, e.where()), "stasadm " + command + " --force"
+		return fmt.Sprintf("%s: %s; correct %s= in %s", what, err, key, e.where()), "stasadm " + command + " --force"
 	}
 	remedy = fmt.Sprintf("stasadm %s -f %s", command, quote(path))
-	return fmt.Sprintf("%s: %v; run: %s", what, err, remedy), remedy
+	return fmt.Sprintf("%s: %s; run: %s", what, err, remedy), remedy
 }
 
 // secret is the zero Secret where none is configured.

@@ -21,3 +21,6 @@ func (s *IdentitySource) Load() (Identity, []Problem) {
 	s.last = i
 	return i, problems
 }
+
+// Format implements [fmt.Formatter]: what was read has secrets.
+func (s IdentitySource) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "identity of ", s.SysConf) }

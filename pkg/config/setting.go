@@ -42,7 +42,7 @@ func (r *report) add(e entry, id ID, value, format string, args ...any) *Problem
 		return &Problem{}
 	}
 	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: e.section, Key: e.key,
-		Value: value, Message: fmt.Sprintf(format, args...), Severity: id.severity()})
+		Value: value, Message: mask(fmt.Sprintf(format, args...)), Severity: id.severity()})
 	p := &r.problems[len(r.problems)-1]
 	if e.line > 0 {
 		p.Remedy = commentOut(e.file, e.line, e.line)
@@ -133,7 +133,7 @@ func applyOne(s *setting, e entry, r *report) {
 	}
 	if err != nil && s.strict {
 		r.rejected = errors.Join(r.rejected, &FileError{File: e.file, Line: e.line,
-			Reason: fmt.Sprintf("[%s] %s: %v; allowed %s", e.section, e.key, err, s.allowed)})
+			Reason: mask(fmt.Sprintf("[%s] %s: %v; allowed %s", e.section, e.key, err, s.allowed))})
 		return
 	}
 	if err != nil {

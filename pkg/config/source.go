@@ -87,3 +87,13 @@ type StacSource struct {
 func (s *StacSource) Load() (*Stac, []Problem) {
 	return s.from.current(s.Files, buildStac, func(v *Stac) *Common { return &v.Common })
 }
+
+// Format implements [fmt.Formatter]: what was read has secrets.
+func (s StafSource) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprint(f, "stafd's configuration of ", s.Files.Own)
+}
+
+// Format implements [fmt.Formatter]: what was read has secrets.
+func (s StacSource) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprint(f, "stacd's configuration of ", s.Files.Own)
+}
