@@ -50,6 +50,7 @@ type DCConfig struct {
 	EFlags     nvme.EFlags
 	PadNUL     bool // pads text with NUL, as nvmet does, in place of spaces
 	Announce   *bool
+	Subsystems []string // names of the [subsystem] sections that it may list, empty for all
 	Referrals  []string // names of other DCs, or URLs like nvme+tcp://192.0.2.1:8009/NQN
 	Generation uint64   // generation counter to begin with
 }

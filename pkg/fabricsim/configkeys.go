@@ -130,6 +130,8 @@ func (d *DCConfig) set(key, value string) (err error) {
 		flag(d.Announce)
 	case "referral":
 		d.Referrals = append(d.Referrals, parseList(value)...)
+	case "subsystems":
+		d.Subsystems = parseList(value)
 	case "generation":
 		d.Generation, err = strconv.ParseUint(value, 0, 64)
 	default:

@@ -148,6 +148,19 @@ func TestZoning(t *testing.T) {
 	wantNames(t, list, "discovery cdc ipv4", "nvme s1 ipv4", "nvme s1 ipv6")
 }
 
+// A discovery controller of one array lists what belongs to that array.
+func TestSubsystemsOfADC(t *testing.T) {
+	f := start(t, sample)
+	if err := f.SetDC("ddc", "subsystems", "private s2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SetDC("ddc", "referral", ""); err != nil {
+		t.Fatal(err)
+	}
+	_, list := names(t, connect(t, f, "p2", alice, ""), 0)
+	wantNames(t, list, "discovery ddc ipv6", "nvme s2 ipv4", "nvme s2 ipv6", "nvme private ipv6")
+}
+
 func TestWithoutZoning(t *testing.T) {
 	f := start(t, sample)
 	_, list := names(t, connect(t, f, "p2", bob, ""), 0)

@@ -147,7 +147,7 @@ func (m *maker) visible(host string) ([]*subsystem, string) {
 		for _, z := range f.zonesOf(host) {
 			fmt.Fprintf(&key, "%q ", z.name)
 			for _, s := range z.subsystems {
-				if !slices.Contains(list, s) {
+				if m.dc.lists(s) && !slices.Contains(list, s) {
 					list = append(list, s)
 				}
 			}
@@ -155,6 +155,9 @@ func (m *maker) visible(host string) ([]*subsystem, string) {
 		return list, key.String()
 	}
 	for i, s := range f.subsystems {
+		if !m.dc.lists(s) {
+			continue
+		}
 		if s.cfg.Access == AccessAny {
 			list = append(list, s)
 		} else if f.allowed(s, host) {
@@ -164,6 +167,11 @@ func (m *maker) visible(host string) ([]*subsystem, string) {
 		}
 	}
 	return list, key.String()
+}
+
+// lists says whether the controller may list a subsystem at all.
+func (d *dc) lists(s *subsystem) bool {
+	return len(d.Subsystems) == 0 || slices.Contains(d.Subsystems, s.cfg.Name) || slices.Contains(d.Subsystems, s.name)
 }
 
 // addresses makes the entries of a subsystem, one for each of its ports.

@@ -43,7 +43,7 @@ nqn = nqn.2024-01.org.example:sim
 count = 3
 ports = p1 p2
 namespace = 256M
-namespace = 64M
+namespace = 256M
 [subsystem private]
 nqn = nqn.2024-01.org.example:private
 ports = p1
