@@ -105,11 +105,7 @@ type place struct {
 }
 
 func placeOf(t tid.TID) place {
-	traddr := t.Traddr
-	if a, err := tid.ParseIP(traddr); err == nil && t.Transport.IP() {
-		traddr = a.WithZone("").String()
-	}
-	return place{t.Transport, traddr, t.Trsvcid}
+	return place{t.Transport, tid.Where(t.Transport, t.Traddr), t.Trsvcid}
 }
 
 // referred turns a referral entry into a candidate that inherits from the controller that

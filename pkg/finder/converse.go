@@ -9,6 +9,7 @@ import (
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/schedule"
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // stepDeadline bounds the wait for one step. The kernel gives up an admin command after
@@ -20,6 +21,7 @@ type answer struct {
 	identify  *nvme.Identify
 	supported *nvme.SupportedLogPages
 	log       *nvme.DiscoveryLog
+	symname   string // that was registered
 	err       error
 }
 
@@ -29,8 +31,8 @@ func (f *Finder) converse(d *dc) {
 		return
 	}
 	facts := facts{busy: d.busy != rest, live: d.live(),
-		identified: d.identified != nil, registrable: d.registrable(), registered: d.registered,
-		wantsPLEO: f.cfg.PLEO, knowsPages: d.knowsPages, dirty: d.dirty, held: f.holds(d)}
+		identified: d.identified != nil, registrable: d.registrable(), registered: d.registered && d.symname == f.identity.SymName,
+		wantsPLEO: f.cfg.PLEO, knowsPages: d.knowsPages, dirty: d.dirty, held: d.timers.holdDown != nil || f.holds(d)}
 	if d.identified != nil {
 		facts.listsPages = d.identified.LPA&nvme.LPASupportedLogPages != 0
 	}
@@ -62,10 +64,11 @@ func (f *Finder) perform(d *dc, s step) {
 	}
 	host, symname := d.want.Host, f.identity.SymName
 	source := d.device.SrcAddr
+	ctx, cancel := context.WithTimeout(f.ctx, stepDeadline)
+	d.cancel = cancel
 	go func() {
-		ctx, cancel := context.WithTimeout(f.ctx, stepDeadline)
 		defer cancel()
-		var a answer
+		a := answer{symname: symname}
 		switch s {
 		case identify:
 			a.identify, a.err = f.opts.Commands.Identify(ctx, name)
@@ -97,7 +100,7 @@ func readChunk(id *nvme.Identify) int {
 }
 
 func (f *Finder) answered(d *dc, s step, association int, a answer) {
-	d.busy = rest
+	d.busy, d.cancel = rest, nil
 	if f.dcs[d.key] != d {
 		return
 	}
@@ -117,7 +120,7 @@ func (f *Finder) answered(d *dc, s step, association int, a answer) {
 			d.registered = false
 		}
 	case register:
-		d.registered, d.registeredAt = true, time.Now()
+		d.registered, d.registeredAt, d.symname = true, time.Now(), a.symname
 		f.log.Info("registered this host", "dc", d.id(), "device", d.device.Name)
 	case supported:
 		d.pages, d.knowsPages = a.supported, true
@@ -163,12 +166,7 @@ func (f *Finder) stepFailed(d *dc, s step, err error) {
 func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
 	entries := usable(log.Entries)
 	if !log.Complete() && d.page != nil {
-		// What the broken records said is unknown, so nothing counts as no longer listed.
-		for _, e := range d.page.entries {
-			if !slices.Contains(entries, e) {
-				entries = append(entries, e)
-			}
-		}
+		entries = joined(entries, d.page.entries)
 	}
 	if !log.Complete() {
 		f.log.Warn("discovery log page has records that make no sense; what was known stays", "dc", d.id(), "dropped", log.Dropped, "first", log.DropReasons[0].Reason)
@@ -198,9 +196,11 @@ func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
 		}
 	case changed:
 		now := time.Now()
-		d.page = &page{revision: nextRevision(d.page, now), genctr: log.GenCtr, readAt: now, entries: entries, dropped: uint32(log.Dropped)}
+		last := d.page
+		d.page = &page{revision: nextRevision(last, now), genctr: log.GenCtr, readAt: now, entries: entries, dropped: uint32(log.Dropped),
+			referrals: referralsOf(entries)}
 		f.log.Info("discovery log page changed", "dc", d.id(), "device", d.device.Name, "records", len(entries), "generation", log.GenCtr)
-		f.resolveSources = true
+		f.resolveSources = f.resolveSources || last == nil || !slices.Equal(last.referrals, d.page.referrals)
 		f.announce(d)
 	}
 }
@@ -212,7 +212,7 @@ func saysEPCSD(entries []nvme.DiscoveryEntry, d *dc) bool {
 		if e.Subtype != nvme.SubtypeDiscovery {
 			continue
 		}
-		own := e.Transport.Transport() == d.id().Transport && e.Traddr == d.id().Traddr && e.Trsvcid == d.id().Trsvcid
+		own := e.Transport.Transport() == d.id().Transport && placeOf(tid.TID{Transport: d.id().Transport, Traddr: e.Traddr, Trsvcid: e.Trsvcid}) == placeOf(d.id())
 		if own {
 			return e.EFlags.Has(nvme.EPCSD)
 		}

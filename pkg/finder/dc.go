@@ -44,17 +44,25 @@ type dc struct {
 	epcsd  bool      // the controller asks for explicit persistent connections
 	parked bool      // let go of on purpose until the next poll
 	goneAt time.Time // since when no source names it
+	downAt time.Time // since when it is known not to be live; zero while it is
 	timers dcTimers
-	object objectState
+
+	landing   string // the device that the kernel has just made for it, until it is seen
+	removals  int    // disconnects in a row that did not end the connection
+	unclaimed bool   // the connection could not be registered, and that was reported
+	object    objectState
 }
 
 // dcTimers are the timers of a dc; each is nil when it does not run.
-type dcTimers struct{ retention, holdDown, poll *time.Timer }
+type dcTimers struct{ retention, look, again, holdDown, poll *time.Timer }
 
 // session is the state of the conversation over one connection of a controller.
 type session struct {
 	association  int // counts connections, so that a late answer is known as such
 	busy         step
+	cancel       func() // ends the wait for busy
+	newborn      bool   // the event that tells of this very connection is still to come
+	symname      string // under which the host was registered
 	identified   *nvme.Identify
 	registered   bool
 	pages        *nvme.SupportedLogPages
@@ -101,7 +109,10 @@ func (d *dc) target() schedule.Target {
 func (d *dc) connectionChanged() {
 	d.association++
 	d.identified, d.registered, d.pages, d.knowsPages = nil, false, nil, false
-	d.dirty, d.readOnce = true, false
+	d.dirty, d.readOnce, d.newborn = true, false, false
+	if d.cancel != nil {
+		d.cancel() // it may be stuck in a connection that is gone
+	}
 	for s := range d.retry {
 		d.settled(step(s))
 	}
@@ -119,6 +130,8 @@ func (d *dc) stopTimers() {
 		stop(&d.retry[s])
 	}
 	stop(&d.timers.retention)
+	stop(&d.timers.look)
+	stop(&d.timers.again)
 	stop(&d.timers.holdDown)
 	stop(&d.timers.poll)
 }

@@ -29,6 +29,9 @@ func (f *Finder) changed(c kernel.Change) {
 
 func (f *Finder) vanished(name string) {
 	delete(f.devices, name)
+	if d := f.landing[name]; d != nil {
+		f.crashed(d)
+	}
 	if d := f.bound[name]; d != nil {
 		f.log.Info("connection to discovery controller is gone", "dc", d.id(), "device", name)
 		f.unbind(d)
@@ -47,13 +50,21 @@ func (f *Finder) saw(c kernel.Change) {
 		return
 	}
 	f.devices[c.Name] = ctrl
+	if ctrl.KindKnown {
+		defer func() {
+			if d := f.landing[c.Name]; d != nil {
+				f.crashed(d) // it turned out to be another one than was asked for
+			}
+		}()
+	}
 	d := f.bound[c.Name]
 	if d != nil && (d.device.Inode != ctrl.Inode || ctrl.KindKnown && ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) == tid.NoFit) {
 		f.vanished(c.Name)
 		f.devices[c.Name] = ctrl
 		d = nil
 	}
-	if d == nil {
+	fresh := d == nil
+	if fresh {
 		if d = f.match(ctrl); d == nil {
 			return
 		}
@@ -61,7 +72,10 @@ func (f *Finder) saw(c kernel.Change) {
 	}
 	was := d.device
 	d.device = ctrl
-	if c.Connected || c.Rediscover || was.CntlID != ctrl.CntlID || d.association == 0 {
+	switch {
+	case c.Connected && !c.Rediscover && d.newborn && !fresh:
+		d.newborn = false // it tells what is known, and the session has begun
+	case c.Connected, c.Rediscover, fresh, was.CntlID != ctrl.CntlID:
 		d.connectionChanged()
 	}
 	if c.AEN {
@@ -86,7 +100,8 @@ func (f *Finder) match(ctrl *kernel.Controller) *dc {
 }
 
 func (f *Finder) bind(d *dc, ctrl *kernel.Controller) {
-	d.device, d.lostAt = ctrl, time.Time{}
+	f.landed(d)
+	d.device, d.lostAt, d.removals = ctrl, time.Time{}, 0
 	f.bound[ctrl.Name] = d
 }
 
@@ -97,7 +112,7 @@ func (f *Finder) unbind(d *dc) {
 	delete(f.bound, d.device.Name)
 	d.device, d.foreign, d.lostAt = nil, "", time.Now()
 	d.connectionChanged()
-	d.association = 0
+	stop(&d.timers.again)
 	f.sched.Lost(d.id())
 }
 
@@ -106,13 +121,20 @@ func (f *Finder) rebind(d *dc) {
 	if d.device != nil {
 		return
 	}
+	var best *kernel.Controller
+	fit := tid.NoFit
 	for _, ctrl := range f.devices {
-		if f.bound[ctrl.Name] == nil && ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) != tid.NoFit {
-			f.bind(d, ctrl)
-			d.connectionChanged()
-			f.touch(d)
-			return
+		if f.bound[ctrl.Name] != nil {
+			continue
 		}
+		if g := ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()); g > fit || g == fit && best != nil && ctrl.Instance < best.Instance {
+			best, fit = ctrl, g
+		}
+	}
+	if best != nil {
+		f.bind(d, best)
+		d.connectionChanged()
+		f.touch(d)
 	}
 }
 
@@ -121,11 +143,14 @@ func (f *Finder) rebind(d *dc) {
 func (f *Finder) own(d *dc) bool {
 	owner := f.opts.Ownership.Owner(d.device.Name)
 	if owner.Kind() == registry.KindNone {
-		if f.sched.Busy(d.id()) {
-			return false // the worker is about to register it
+		if f.sched.Busy(d.id()) || !d.live() {
+			return false // whoever makes it is about to register it
 		}
 		if _, err := f.opts.Ownership.Claim(d.device.Name, Owner); err != nil && !errors.Is(err, registry.ErrOwned) {
-			f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
+			if !d.unclaimed {
+				d.unclaimed = true
+				f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
+			}
 			return true // registering is best effort; the connection serves
 		}
 		owner = f.opts.Ownership.Owner(d.device.Name)
@@ -156,7 +181,8 @@ func (f *Finder) veto(t schedule.Target) error {
 // attempted is told of every attempt to connect.
 func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 	if r.Err == nil {
-		f.log.Info("connected", "dc", t.TID, "device", fmt.Sprintf("nvme%d", r.Connection.Instance))
+		f.log.Info("connected", "dc", t.TID, "device", kernel.Name(r.Connection.Instance))
+		f.made(t.TID, kernel.Name(r.Connection.Instance), r.Dropped)
 	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 { // said at attempts 1, 2, 4, 8, ...
 		f.log.Warn("cannot connect", "dc", t.TID, "attempts", n, "error", r.Err)
 	}
@@ -172,6 +198,15 @@ func (f *Finder) freed(id tid.TID, err error) {
 		f.log.Warn("cannot disconnect", "dc", id, "error", err)
 	}
 	for _, d := range f.places[placeOf(id)] {
+		if d.device != nil && (d.out || d.parked) {
+			// Its end is told by an event, normally at once. Failures wait before the next try.
+			d.removals++
+			stop(&d.timers.again)
+			d.timers.again = f.loop.After(schedule.Delay(kernel.Other, d.removals), func() {
+				stop(&d.timers.again)
+				f.look(d)
+			})
+		}
 		f.touch(d)
 	}
 }

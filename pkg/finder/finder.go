@@ -2,7 +2,6 @@ package finder
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -84,6 +83,8 @@ type Finder struct {
 	places  map[place][]*dc
 	devices map[string]*kernel.Controller // discovery controllers and those of unknown type
 	bound   map[string]*dc                // by device name
+	landing map[string]*dc                // connections that were made and not seen yet, by device name
+	started time.Time
 
 	resolveSources bool // the desired set must be computed again
 	touched        map[*dc]struct{}
@@ -100,7 +101,7 @@ func New(o Options) *Finder {
 	return &Finder{opts: o, log: o.Log, loop: loop.New(), out: silent{},
 		cfg: config.DefaultStaf(), excludes: exclusion.NewList(), defaults: new(tid.Params), sources: newSources(),
 		dcs: map[string]*dc{}, places: map[place][]*dc{}, devices: map[string]*kernel.Controller{},
-		bound: map[string]*dc{}, touched: map[*dc]struct{}{}}
+		bound: map[string]*dc{}, landing: map[string]*dc{}, touched: map[*dc]struct{}{}}
 }
 
 // Announce sets who is told of changes. Call it before [Finder.Run].
@@ -108,9 +109,10 @@ func (f *Finder) Announce(a Announcer) { f.out = a }
 
 // Run works until ctx ends. Connections stay as they are then.
 func (f *Finder) Run(ctx context.Context) {
-	f.ctx = ctx
+	f.ctx, f.started = ctx, time.Now()
 	f.sched = schedule.New(ctx, schedule.Options{Kernel: f.opts.Connector, Prober: f.opts.Prober, Post: f.loop.Post,
 		Done: f.attempted, Freed: f.freed, Veto: f.veto, Moved: f.moved})
+	f.loop.After(hearing, func() { f.out.PageRemoved(sourcesKey, "no longer waited for") })
 	f.restore()
 	f.kickstart()
 	go f.pump()
@@ -145,6 +147,12 @@ func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
 		f.log.Warn("exclude= line", "problem", p)
 	}
 	f.loop.Post(func() {
+		for _, d := range f.dcs {
+			stop(&d.timers.retention) // it may be longer or shorter now
+			if id.SymName != f.identity.SymName {
+				d.settled(register)
+			}
+		}
 		f.cfg, f.identity, f.excludes = cfg, id, excludes
 		defaults := cfg.Defaults.Over(id.Params())
 		f.defaults = &defaults
@@ -216,123 +224,6 @@ func (f *Finder) settle() {
 		f.removed = false
 		f.out.DCRemoved()
 	}
-}
-
-// desire computes the desired set and fits what is known to it.
-func (f *Finder) desire() {
-	if f.identity.Host.NQN == "" {
-		return // nothing can be connected without; what is known stays
-	}
-	wants := merge(f.candidates())
-	kept := map[*dc]bool{}
-	for _, w := range wants {
-		d := f.find(w.TID, kept)
-		if d == nil {
-			d = f.add(w)
-		}
-		kept[d] = true
-		f.describe(d, w)
-	}
-	for _, d := range f.dcs {
-		if !kept[d] {
-			f.unname(d)
-		}
-	}
-}
-
-// find gives the known controller that a Transport ID means.
-func (f *Finder) find(t tid.TID, taken map[*dc]bool) *dc {
-	var found *dc
-	for _, d := range f.places[placeOf(t)] {
-		if taken[d] || d.disposition == forgotten && d.id() != t {
-			continue
-		}
-		if d.id() == t {
-			return d
-		}
-		if found == nil && d.id().Overlaps(tid.Discovery, t) {
-			found = d
-		}
-	}
-	return found
-}
-
-func (f *Finder) add(w Want) *dc {
-	d := &dc{key: keyOf(w.TID), want: w, lostAt: time.Now()}
-	for n := 2; f.dcs[d.key] != nil; n++ { // taken by one that is known in other detail by now
-		d.key = fmt.Sprintf("%s-%d", keyOf(w.TID), n)
-	}
-	f.insert(d)
-	f.rebind(d)
-	return d
-}
-
-func (f *Finder) insert(d *dc) {
-	f.dcs[d.key] = d
-	p := placeOf(d.id())
-	f.places[p] = append(f.places[p], d)
-}
-
-// describe takes over what the sources now say of d.
-func (f *Finder) describe(d *dc, w Want) {
-	if d.want.TID != w.TID {
-		f.sched.Drop(d.id())
-		f.unplace(d)
-		d.want = w
-		p := placeOf(d.id())
-		f.places[p] = append(f.places[p], d)
-	}
-	if d.disposition == forgotten {
-		d.disposition = active
-		f.publish(d)
-	}
-	d.want, d.named, d.goneAt = w, true, time.Time{}
-	stop(&d.timers.retention)
-	d.out = f.excludedByConfig(w.TID)
-	f.touch(d)
-}
-
-// unname deals with a controller that no source names any more. What was configured ends; what
-// was discovered is kept until its retention ends.
-func (f *Finder) unname(d *dc) {
-	if d.disposition == forgotten {
-		return
-	}
-	if d.named {
-		d.named, d.goneAt = false, time.Now()
-		if d.want.Origin == Configured {
-			d.out = true
-		}
-		f.log.Info("no source names this discovery controller any more", "dc", d.id())
-	}
-	if f.excludedByConfig(d.id()) {
-		d.out = true
-	}
-	f.touch(d)
-}
-
-func (f *Finder) unplace(d *dc) {
-	p := placeOf(d.id())
-	f.places[p] = slices.DeleteFunc(f.places[p], func(o *dc) bool { return o == d })
-	if len(f.places[p]) == 0 {
-		delete(f.places, p)
-	}
-}
-
-// drop forgets d altogether.
-func (f *Finder) drop(d *dc) {
-	f.log.Info("discovery controller removed", "dc", d.id())
-	f.sched.Drop(d.id())
-	f.unbind(d)
-	d.stopTimers()
-	f.unplace(d)
-	delete(f.dcs, d.key)
-	delete(f.touched, d)
-	f.tell(d)
-	f.opts.Store.Delete(d.key)
-	f.out.PageRemoved(d.key, "no longer wanted")
-	f.removed = true
-	f.resolveSources = true // its referrals end with it
 }
 
 // silent is the Announcer of a Finder that has none.

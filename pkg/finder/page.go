@@ -15,6 +15,37 @@ type page struct {
 	readAt   time.Time
 	dropped  uint32 // records that made no sense; with any, absence from the page proves nothing
 	entries  []nvme.DiscoveryEntry
+
+	referrals []nvme.DiscoveryEntry // those of entries that lead to other discovery controllers
+}
+
+func referralsOf(entries []nvme.DiscoveryEntry) []nvme.DiscoveryEntry {
+	var list []nvme.DiscoveryEntry
+	for _, e := range entries {
+		if e.Subtype == nvme.SubtypeReferral {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// joined are new and those of old that it lacks. What broken records said is unknown, so nothing
+// counts as no longer listed by them; a page that cannot grow any more stays as it was.
+func joined(new, old []nvme.DiscoveryEntry) []nvme.DiscoveryEntry {
+	have := make(map[nvme.DiscoveryEntry]bool, len(new))
+	for _, e := range new {
+		have[e] = true
+	}
+	all := slices.Clone(new)
+	for _, e := range old {
+		if !have[e] {
+			all = append(all, e)
+		}
+	}
+	if len(all) > nvme.MaxRecords {
+		return old
+	}
+	return all
 }
 
 // verdict is what a page that was just read means.

@@ -3,6 +3,7 @@ package finder
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -108,15 +109,28 @@ func (f *Finder) byID(id bus.ID) *dc {
 
 // Pages implements [bus.Pages].
 func (v View) Pages(ctx context.Context) ([]bus.Page, error) {
-	return loop.Ask(ctx, v.f.loop, func() []bus.Page {
+	type reply struct {
+		pages []bus.Page
+		err   error
+	}
+	r, err := loop.Ask(ctx, v.f.loop, func() reply {
+		if !v.f.sources.configured {
+			return reply{err: errUnconfigured} // what is known now is not all that will be
+		}
 		pages := make([]bus.Page, 0, len(v.f.dcs))
 		for _, d := range v.f.dcs {
 			pages = append(pages, d.busPage())
 		}
 		slices.SortFunc(pages, func(a, b bus.Page) int { return cmp.Compare(a.Key, b.Key) })
-		return pages
+		if v.f.unheard() {
+			pages = append(pages, bus.Page{Key: sourcesKey, Disposition: bus.Active})
+		}
+		return reply{pages: pages}
 	})
+	return r.pages, cmp.Or(err, r.err)
 }
+
+var errUnconfigured = errors.New("stafd has not read its configuration yet")
 
 // PageEntries implements [bus.Pages].
 func (v View) PageEntries(ctx context.Context, key string) (bus.Page, []nvme.DiscoveryEntry, bool, error) {

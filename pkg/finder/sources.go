@@ -17,13 +17,15 @@ import (
 type sources struct {
 	configured bool                   // a configuration has been read, ever
 	firmwares  map[tid.TID]bool       // boot connections that were reported as left alone
+	spoken     map[Origin]bool        // sources that have reported in full since the start
+	unresolved map[string]bool        // host names whose last lookup has failed
 	names      map[string][]string    // addresses of host names, by the last lookup that succeeded
 	others     map[Origin][]Candidate // of the sources that report from outside
 	remembered map[Origin][]Candidate // what a restarted daemon still believes, until the source has spoken
 }
 
 func newSources() sources {
-	return sources{firmwares: map[tid.TID]bool{}, names: map[string][]string{}, others: map[Origin][]Candidate{}, remembered: map[Origin][]Candidate{}}
+	return sources{firmwares: map[tid.TID]bool{}, spoken: map[Origin]bool{}, unresolved: map[string]bool{}, names: map[string][]string{}, others: map[Origin][]Candidate{}, remembered: map[Origin][]Candidate{}}
 }
 
 // Report replaces what a source outside of the Finder says: what is missing counts as no longer
@@ -36,6 +38,7 @@ func (f *Finder) Report(o Origin, candidates []Candidate, complete bool) {
 func (f *Finder) take(o Origin, candidates []Candidate, complete bool) {
 	if complete {
 		delete(f.sources.remembered, o)
+		f.spoke(o)
 	}
 	for _, c := range candidates {
 		if !slices.Contains(f.sources.others[o], c) {
@@ -45,6 +48,27 @@ func (f *Finder) take(o Origin, candidates []Candidate, complete bool) {
 	}
 	f.sources.others[o] = candidates
 	f.resolveSources = true
+}
+
+// sourcesKey stands on D-Bus for what a source may still lead to: a page that was never read.
+const sourcesKey = "sources"
+
+// hearing is how long after the start the pages count as not all known for a source that has not reported. What
+// an earlier run knew is remembered anyway; this is for when that was lost.
+const hearing = 2 * time.Minute
+
+// unheard says whether a source may still name controllers that nobody knows of yet.
+func (f *Finder) unheard() bool {
+	return time.Since(f.started) < hearing &&
+		(f.cfg.Zeroconf && !f.sources.spoken[Announced] || f.opts.Kickstart != nil && !f.sources.spoken[FibreChannel])
+}
+
+func (f *Finder) spoke(o Origin) {
+	before := f.unheard()
+	f.sources.spoken[o] = true
+	if before && !f.unheard() {
+		f.out.PageRemoved(sourcesKey, "all sources have reported")
+	}
 }
 
 // Silent tells that a source will not report: what it led to no longer counts as named.
@@ -79,23 +103,11 @@ func (f *Finder) candidates() []Candidate {
 			}
 		}
 	}
-	for _, d := range f.dcs {
-		if d.page == nil || d.disposition != active || d.out {
-			continue
-		}
-		for _, e := range d.page.entries {
-			if e.Subtype != nvme.SubtypeReferral || e.Transport.Transport() != d.id().Transport {
-				continue
-			}
-			c, err := referred(d.want.Candidate, d.key, e)
-			if err != nil {
-				f.log.Debug("referral cannot be followed", "dc", d.id(), "error", err)
-				continue
-			}
-			all = append(all, c)
-		}
-	}
-	return slices.DeleteFunc(all, func(c Candidate) bool { return !f.cfg.Families.Allows(c.TID.Family()) || f.isFirmwares(c) })
+	return slices.DeleteFunc(all, func(c Candidate) bool { return !f.allowed(c) })
+}
+
+func (f *Finder) allowed(c Candidate) bool {
+	return f.cfg.Families.Allows(c.TID.Family()) && !f.isFirmwares(c)
 }
 
 // isFirmwares says whether a candidate is a boot connection of the firmware, which is not
@@ -188,16 +200,22 @@ func (f *Finder) lookedUp(name string, found []string, err error) {
 		delete(f.sources.names, name)
 		return
 	}
-	again := lookUpAgain
-	switch last := f.sources.names[name]; {
-	case err != nil || len(found) == 0:
-		again = lookUpRetry
-		f.log.Warn("cannot look up host name; what was known stays", "name", name, "error", err, "known", last)
-	case len(last) > 0 && slices.Contains(found, last[0]):
+	last := f.sources.names[name]
+	if err != nil || len(found) == 0 {
+		if !f.sources.unresolved[name] {
+			f.sources.unresolved[name] = true
+			f.log.Warn("cannot look up host name; what was known stays", "name", name, "error", err, "known", last)
+		}
+		f.loop.After(lookUpRetry, func() { f.lookUp(name) })
+		return
+	}
+	delete(f.sources.unresolved, name)
+	switch chosen := f.cfg.Families.Choose(last); {
+	case len(chosen) > 0 && slices.Contains(found, chosen[0]):
 		// A name server that rotates its answers does not move a connection.
 	default:
 		f.sources.names[name] = found
 		f.resolveSources = true
 	}
-	f.loop.After(again, func() { f.lookUp(name) })
+	f.loop.After(lookUpAgain, func() { f.lookUp(name) })
 }

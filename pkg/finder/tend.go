@@ -1,6 +1,7 @@
 package finder
 
 import (
+	"errors"
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
@@ -22,7 +23,7 @@ func (f *Finder) tend(d *dc) {
 	case d.out:
 		f.remove(d)
 		return
-	case f.identity.Host.NQN == "":
+	case f.identity.Host.NQN == "" && d.device == nil:
 		f.sched.Drop(d.id())
 		return
 	}
@@ -36,6 +37,8 @@ func (f *Finder) tend(d *dc) {
 	case d.device == nil:
 		f.retain(d)
 		f.sched.Want(d.target())
+	case d.parked:
+		f.letGo(d)
 	case !f.own(d):
 		if d.foreign != "" {
 			f.sched.Drop(d.id())
@@ -67,18 +70,23 @@ func (f *Finder) freeze(d *dc) {
 // remove ends a controller that the administrator took out: the connection, if it is ours, and
 // then everything that is known of it.
 func (f *Finder) remove(d *dc) {
-	if f.cfg.Incomplete && !f.excludedByConfig(d.id()) {
-		return // the file that no longer names it could not be read in full
-	}
 	f.sched.Drop(d.id())
 	switch {
-	case d.device == nil && f.sched.Busy(d.id()):
+	case d.device == nil && (f.sched.Busy(d.id()) || d.landing != ""):
 	case d.device == nil:
 		f.drop(d)
 	case !f.opts.Ownership.Owner(d.device.Name).Is(Owner):
 		f.log.Info("leaving the connection of a removed discovery controller to its owner", "dc", d.id(), "device", d.device.Name)
 		f.drop(d)
-	default:
+	case d.timers.again == nil:
+		f.sched.Disconnect(d.id(), disconnectRequest(d.device))
+	}
+}
+
+// letGo ends the connection of a parked controller.
+func (f *Finder) letGo(d *dc) {
+	f.sched.Drop(d.id())
+	if d.timers.again == nil && f.opts.Ownership.Owner(d.device.Name).Is(Owner) {
 		f.sched.Disconnect(d.id(), disconnectRequest(d.device))
 	}
 }
@@ -90,17 +98,30 @@ func disconnectRequest(c *kernel.Controller) kernel.DisconnectRequest {
 // retain runs the retention of a controller that no source names: from the moment on at
 // which it is also not connected. A source that names it again, or a connection, ends it.
 func (f *Finder) retain(d *dc) {
+	switch {
+	case d.live():
+		d.downAt = time.Time{}
+	case d.downAt.IsZero():
+		d.downAt = time.Now()
+	}
+	if !d.named && d.live() && d.timers.look == nil {
+		d.timers.look = f.loop.After(pollGone, func() {
+			stop(&d.timers.look)
+			f.look(d)
+		})
+	}
 	if d.named || d.live() || f.cfg.DCGiveUp == config.Forever {
 		stop(&d.timers.retention)
-		if !d.named && d.live() {
-			d.timers.retention = f.loop.After(pollGone, func() { f.look(d) })
-		}
 		return
 	}
 	if d.timers.retention != nil {
 		return
 	}
-	d.timers.retention = f.loop.After(f.cfg.DCGiveUp, func() {
+	since := d.goneAt
+	if d.downAt.After(since) {
+		since = d.downAt
+	}
+	d.timers.retention = f.loop.After(max(0, f.cfg.DCGiveUp-time.Since(since)), func() {
 		if f.dcs[d.key] == d && !d.named && !d.live() {
 			f.forget(d)
 		}
@@ -109,15 +130,18 @@ func (f *Finder) retain(d *dc) {
 
 // look reads the kernel's state of d's connection anew.
 func (f *Finder) look(d *dc) {
-	stop(&d.timers.retention)
 	if f.dcs[d.key] != d || d.device == nil {
 		return
 	}
-	name := d.device.Name
+	was := d.device
 	go func() {
-		c, err := f.opts.Read(name)
+		c, err := f.opts.Read(was.Name)
 		f.loop.Post(func() {
-			if err == nil && d.device != nil && d.device.Name == name {
+			switch {
+			case d.device != was: // the events have told more meanwhile
+			case errors.Is(err, kernel.ErrGone), err == nil && c.Inode != was.Inode:
+				f.vanished(was.Name)
+			case err == nil:
 				d.device = &c
 			}
 			f.touch(d)
@@ -159,13 +183,12 @@ func (f *Finder) holds(d *dc) bool {
 
 // park lets go of a connection until the next poll. What the page says stays in force.
 func (f *Finder) park(d *dc) {
-	d.parked = true
+	d.parked, d.removals = true, 0
 	f.log.Debug("parking discovery controller until the next poll", "dc", d.id(), "interval", f.cfg.EPCSDPollInterval)
-	f.sched.Drop(d.id())
-	f.sched.Disconnect(d.id(), disconnectRequest(d.device))
+	f.letGo(d)
 	stop(&d.timers.poll)
 	d.timers.poll = f.loop.After(f.cfg.EPCSDPollInterval, func() {
-		d.parked = false
+		d.parked, d.dirty = false, true
 		f.touch(d)
 	})
 }

@@ -1,0 +1,205 @@
+package finder
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// desire computes the desired set and fits what is known to it.
+func (f *Finder) desire() {
+	if f.identity.Host.NQN == "" {
+		return // nothing can be connected without; what is known stays
+	}
+	wants := f.wants()
+	kept := map[*dc]bool{}
+	for _, w := range wants {
+		d := f.find(w.TID, kept)
+		if d == nil {
+			d = f.add(w)
+		}
+		kept[d] = true
+		f.describe(d, w)
+	}
+	for _, d := range f.dcs {
+		if !kept[d] {
+			f.unname(d)
+		}
+	}
+}
+
+// wants gathers what is named: by a source, or by the page of a controller that is named itself.
+// What only refers to itself, directly or in a ring, is not.
+func (f *Finder) wants() []Want {
+	all := f.candidates()
+	followed := map[*dc]bool{}
+	for {
+		wants := merge(all)
+		taken := map[*dc]bool{}
+		grown := false
+		for i := range wants {
+			d := f.find(wants[i].TID, taken)
+			if d == nil {
+				continue
+			}
+			taken[d] = true
+			if !followed[d] {
+				followed[d] = true
+				refs := f.referrals(d, wants[i].Candidate)
+				grown = grown || len(refs) > 0
+				all = append(all, refs...)
+			}
+		}
+		if !grown {
+			return wants
+		}
+	}
+}
+
+// referrals are the controllers that the page of d leads to, as which it is described by c.
+func (f *Finder) referrals(d *dc, c Candidate) []Candidate {
+	if d.page == nil || f.excludedByConfig(c.TID) {
+		return nil
+	}
+	var list []Candidate
+	for _, e := range d.page.referrals {
+		if e.Transport.Transport() != c.TID.Transport {
+			continue
+		}
+		r, err := referred(c, d.key, e)
+		if err != nil {
+			f.log.Debug("referral cannot be followed", "dc", d.id(), "error", err)
+			continue
+		}
+		if d.disposition == frozen {
+			// Nothing is added by a frozen page, and nothing removed.
+			if known := f.find(r.TID, nil); known == nil || !known.named {
+				continue
+			}
+		}
+		if f.allowed(r) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// find gives the known controller that a Transport ID means.
+func (f *Finder) find(t tid.TID, taken map[*dc]bool) *dc {
+	var found *dc
+	for _, d := range f.places[placeOf(t)] {
+		if taken[d] || d.disposition == forgotten && d.id() != t {
+			continue
+		}
+		if d.id() == t {
+			return d
+		}
+		if found == nil && d.id().Overlaps(tid.Discovery, t) {
+			found = d
+		}
+	}
+	return found
+}
+
+func (f *Finder) add(w Want) *dc {
+	d := &dc{key: keyOf(w.TID), want: w, lostAt: time.Now()}
+	for n := 2; f.dcs[d.key] != nil; n++ { // taken by one that is known in other detail by now
+		d.key = fmt.Sprintf("%s-%d", keyOf(w.TID), n)
+	}
+	f.insert(d)
+	f.rebind(d)
+	f.out.PageChanged(d.key, 0) // so that nobody takes the pages that are there for all there will be
+	return d
+}
+
+func (f *Finder) insert(d *dc) {
+	f.dcs[d.key] = d
+	p := placeOf(d.id())
+	f.places[p] = append(f.places[p], d)
+}
+
+// describe takes over what the sources now say of d.
+func (f *Finder) describe(d *dc, w Want) {
+	moved := d.want.TID != w.TID || d.want.Host != w.Host
+	learned := moved || !slices.Equal(d.want.Sources, w.Sources)
+	if d.want.TID != w.TID {
+		f.sched.Drop(d.id())
+		f.unplace(d)
+		d.want = w
+		p := placeOf(d.id())
+		f.places[p] = append(f.places[p], d)
+	}
+	if d.disposition == forgotten {
+		d.disposition = active
+		f.publish(d)
+	}
+	d.want, d.named, d.goneAt = w, true, time.Time{}
+	stop(&d.timers.retention)
+	d.out = f.excludedByConfig(w.TID)
+	switch {
+	case moved:
+		f.publish(d)
+	case learned && d.page != nil:
+		f.save(d)
+	}
+	f.touch(d)
+}
+
+// unname deals with a controller that no source names any more. What was configured ends; what
+// was discovered is kept until its retention ends.
+func (f *Finder) unname(d *dc) {
+	if d.disposition == forgotten || d.want.Origin == Configured && f.mayBeConfigured(d) {
+		return
+	}
+	if d.named {
+		d.named, d.goneAt = false, time.Now()
+		if d.want.Origin == Configured {
+			d.out = true
+		}
+		f.log.Info("no source names this discovery controller any more", "dc", d.id())
+	}
+	if f.excludedByConfig(d.id()) {
+		d.out = true
+	}
+	f.touch(d)
+}
+
+// mayBeConfigured says whether the configuration may name d where it cannot be understood: in a
+// line that could not be read, or by a host name that has no address at the moment.
+func (f *Finder) mayBeConfigured(d *dc) bool {
+	if f.excludedByConfig(d.id()) {
+		return false
+	}
+	return f.cfg.Incomplete || slices.ContainsFunc(f.cfg.Controllers, func(c config.Controller) bool {
+		return c.HostName && len(f.cfg.Families.Choose(f.sources.names[c.Traddr])) == 0 && c.Transport == d.id().Transport &&
+			c.Trsvcid == d.id().Trsvcid && (c.NQN == d.id().NQN || c.NQN == nvme.DiscoveryNQN || d.id().NQN == nvme.DiscoveryNQN)
+	})
+}
+
+func (f *Finder) unplace(d *dc) {
+	p := placeOf(d.id())
+	f.places[p] = slices.DeleteFunc(f.places[p], func(o *dc) bool { return o == d })
+	if len(f.places[p]) == 0 {
+		delete(f.places, p)
+	}
+}
+
+// drop forgets d altogether.
+func (f *Finder) drop(d *dc) {
+	f.log.Info("discovery controller removed", "dc", d.id())
+	f.sched.Drop(d.id())
+	f.unbind(d)
+	d.stopTimers()
+	f.unplace(d)
+	delete(f.dcs, d.key)
+	delete(f.touched, d)
+	f.tell(d)
+	f.opts.Store.Delete(d.key)
+	f.out.PageRemoved(d.key, "no longer wanted")
+	f.removed = true
+	f.resolveSources = true // its referrals end with it
+}

@@ -1,0 +1,82 @@
+package finder
+
+import (
+	"errors"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// made is told that the kernel has made the connection name for t. No event may have shown it
+// yet; and it may be gone already, its event told before this. So it is looked at.
+func (f *Finder) made(t tid.TID, name string, dropped bool) {
+	var d *dc
+	for _, o := range f.places[placeOf(t)] {
+		if o.id() == t && o.device == nil && !dropped {
+			d = o
+			f.landed(d)
+			d.landing = name
+			f.landing[name] = d
+		}
+	}
+	if d == nil && !dropped {
+		return
+	}
+	go func() {
+		c, err := f.opts.Read(name)
+		f.loop.Post(func() {
+			if d == nil {
+				f.orphaned(c, err)
+			} else if f.landing[name] == d { // the events have said nothing of it yet
+				f.confirmed(d, c, err)
+			}
+		})
+	}()
+}
+
+// confirmed takes in what was read of the connection that was made for d.
+func (f *Finder) confirmed(d *dc, c kernel.Controller, err error) {
+	switch {
+	case errors.Is(err, kernel.ErrGone):
+		f.crashed(d)
+	case err == nil && c.KindKnown:
+		f.saw(kernel.Change{Name: c.Name, Controller: &c})
+		if f.bound[c.Name] == d {
+			d.newborn = true
+		}
+	}
+}
+
+// orphaned ends a connection that was made for what is no longer wanted, unless somebody else wants it.
+func (f *Finder) orphaned(c kernel.Controller, err error) {
+	if err != nil {
+		return
+	}
+	if f.devices[c.Name] == nil {
+		f.saw(kernel.Change{Name: c.Name, Controller: &c})
+	}
+	if d := f.devices[c.Name]; d != nil && f.bound[c.Name] == nil && d.Inode == c.Inode && f.opts.Ownership.Owner(c.Name).Is(Owner) {
+		f.log.Info("disconnecting what is no longer wanted", "device", c.Name)
+		f.sched.Disconnect(idOf(d), disconnectRequest(d))
+	}
+}
+
+func idOf(c *kernel.Controller) tid.TID {
+	return tid.TID{Transport: c.Transport, Traddr: c.Traddr, Trsvcid: c.Trsvcid, NQN: c.NQN,
+		HostTraddr: c.HostTraddr, HostIface: c.HostIface, HostNQN: c.HostNQN}
+}
+
+// landed ends the wait for the event of a connection that was made for d.
+func (f *Finder) landed(d *dc) {
+	if d.landing != "" {
+		delete(f.landing, d.landing)
+		d.landing = ""
+	}
+}
+
+// crashed notes that the connection that was made for d was gone before it was seen.
+func (f *Finder) crashed(d *dc) {
+	f.landed(d)
+	f.sched.Lost(d.id())
+	f.touch(d)
+}
