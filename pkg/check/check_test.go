@@ -35,13 +35,13 @@ const (
 // healthy is a host where everything is as it should be.
 func healthy() map[string]string {
 	return map[string]string{
-		"etc/stas/stafd.conf":                                "",
-		"etc/stas/stacd.conf":                                "",
-		"etc/nvme/hostnqn":                                   nqn,
-		"etc/nvme/hostid":                                    uuid,
-		"dev/nvme-fabrics":                                   "instance=-1,cntlid=-1,transport=%s,traddr=%s,host_iface=%s,keep_alive_tmo=%d,hdr_digest,dhchap_secret=%s",
-		"sys/module/nvme_tcp/x":                              "",
-		"run/dbus/system_bus_socket":                         "",
+		"etc/stas/stafd.conf":        "",
+		"etc/stas/stacd.conf":        "",
+		"etc/nvme/hostnqn":           nqn,
+		"etc/nvme/hostid":            uuid,
+		"dev/nvme-fabrics":           "instance=-1,cntlid=-1,transport=%s,traddr=%s,host_iface=%s,keep_alive_tmo=%d,hdr_digest,dhchap_secret=%s",
+		"sys/module/nvme_tcp/x":      "",
+		"run/dbus/system_bus_socket": "",
 		"usr/share/dbus-1/system.d/org.nvmexpress.staf.conf": "",
 		"etc/dbus-1/system.d/org.nvmexpress.stac.conf":       "",
 		"run/avahi-daemon/socket":                            "",

@@ -99,7 +99,7 @@ type fabricsParser struct {
 	errs    []error
 	seen    map[string]bool
 	header  entry // of the unknown section that the parser is in
-	report  *Problem
+	report  *draft
 }
 
 // parseFabrics reads one file. All errors in it are told.

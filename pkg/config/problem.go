@@ -95,7 +95,7 @@ var secretForm = regexp.MustCompile(`(?i)(dhhc-1|nvmetlskey-1)[^;\s]*`)
 // mask takes keys in their standard representation out of text.
 func mask(s string) string {
 	return secretForm.ReplaceAllStringFunc(s, func(key string) string {
-		if strings.Contains(key, ":<hash>:<base64>:") {
+		if strings.HasPrefix(key, "DHHC-1:<hash>:") || strings.HasPrefix(key, "NVMeTLSkey-1:<hash>:") {
 			return key // the form in words; no key has a "<"
 		}
 		return "[redacted]"

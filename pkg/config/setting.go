@@ -36,14 +36,17 @@ type report struct {
 // maxProblems bounds what one broken file puts into the journal.
 const maxProblems = 200
 
-func (r *report) add(e entry, id ID, value, format string, args ...any) *Problem {
+// draft is a Problem that can still be changed; it is no error that must be looked at.
+type draft Problem
+
+func (r *report) add(e entry, id ID, value, format string, args ...any) *draft {
 	if len(r.problems) >= maxProblems {
 		r.unlisted++
-		return &Problem{}
+		return &draft{}
 	}
 	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: e.section, Key: e.key,
 		Value: value, Message: mask(fmt.Sprintf(format, args...)), Severity: id.severity()})
-	p := &r.problems[len(r.problems)-1]
+	p := (*draft)(&r.problems[len(r.problems)-1])
 	if e.line > 0 {
 		p.Remedy = commentOut(e.file, e.line, e.line)
 	}
@@ -177,7 +180,7 @@ func lastOfSection(entries []entry) int {
 	return last
 }
 
-func unknownSection(settings []setting, e entry, r *report) *Problem {
+func unknownSection(settings []setting, e entry, r *report) *draft {
 	for _, s := range settings {
 		if strings.EqualFold(strings.TrimSpace(e.section), s.section) {
 			return r.add(e, UnknownSection, "", "unknown section; it is spelled [%s]; everything in it is ignored", s.section)
