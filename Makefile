@@ -58,21 +58,27 @@ demo: tree ## show discovery and connection at work on a real kernel, in a VM
 
 test: ## all tests: unit and integration with the race detector, then end to end on a real kernel in a VM
 	@test/vm/needs build test vm
-	@$(MAKE) --no-print-directory tree bin/e2e.test
-	$(GO) run ./test/tally \
-	  'CGO_ENABLED=1 $(GO) test -race -json -timeout 10m ./...' \
-	  '$(call in-vm,-deadline 20m) ./e2e.test -test.v -test.timeout 18m'
+	@$(MAKE) --no-print-directory tree bin/vm
+	$(GO) run ./test/tally 'CGO_ENABLED=1 $(GO) test -race -json -timeout 10m ./...' '$(in-vm)'
 
-e2e: tree bin/e2e.test ## only the tests in the VM; RUN=PATTERN chooses, as go test -run
+e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -run
 	@test/vm/needs build vm
-	$(GO) run ./test/tally '$(call in-vm,-deadline 20m) ./e2e.test -test.v -test.timeout 18m -test.run "$(RUN)"'
+	$(GO) run ./test/tally '$(in-vm) -test.run "$(RUN)"'
 
-in-vm = $(GO) run ./test/vm -tree bin/tree -put bin/e2e.test $(if $(wildcard test/e2e/testdata),-put test/e2e/testdata) $(1)
+in-vm = $(GO) run ./test/vm -tree bin/tree -put bin/vm -deadline 21m vm/tests -test.v -test.timeout 19m
 
-# Always: the go command knows what has to be built again.
-.PHONY: bin/e2e.test
-bin/e2e.test:
-	CGO_ENABLED=0 $(GO) test -c -tags e2e -o $@ ./test/e2e
+# What needs the real kernel: packages with tests that are tagged so, and those whose edges the build machine may lack.
+VMTESTS = $(sort $(filter-out test/bench,$(patsubst %/,%,$(dir \
+  $(shell grep -rlx '//go:build e2e' --include='*_test.go' test pkg)))) pkg/netif pkg/uevent)
+
+# One directory for each: its test program and what that reads. The go command knows what has to be built again.
+.PHONY: bin/vm
+bin/vm:
+	@rm -rf $@
+	@set -e; for package in $(VMTESTS); do name=$${package##*/}; mkdir -p $@/$$name; \
+	  CGO_ENABLED=0 $(GO) test -c -tags e2e -o $@/$$name/$$name.test ./$$package; \
+	  if [ -d $$package/testdata ]; then cp -r $$package/testdata $@/$$name/; fi; done
+	@cp test/vm/tests $@/
 
 check: ## formatting, vet, linters, man pages, generated files, module files
 	@test/vm/needs build check
