@@ -90,6 +90,14 @@ func (c *Connector) applyBoot() {
 	}
 }
 
+// mayBeConfigured says whether a line whose host name has no address at the moment may mean t.
+func (c *Connector) mayBeConfigured(t tid.TID) bool {
+	return slices.ContainsFunc(c.cfg.Controllers, func(l config.Controller) bool {
+		return l.HostName && l.NQN == t.NQN && l.Transport == t.Transport && l.Trsvcid == t.Trsvcid &&
+			len(c.cfg.Families.Choose(c.names[l.Traddr])) == 0
+	})
+}
+
 // stillUnresolved says whether a host name is named by the configuration and has no
 // address at the moment: what it led to stays.
 func (c *Connector) stillUnresolved(name string) bool {

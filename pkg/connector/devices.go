@@ -153,10 +153,14 @@ func (c *Connector) land(i *ioc, name string) {
 func (c *Connector) confirm(i *ioc) {
 	name := i.landing
 	go func() {
-		_, err := c.opts.Read(name)
+		ctrl, err := c.opts.Read(name)
 		c.loop.Post(func() {
-			if i.landing == name && errors.Is(err, kernel.ErrGone) {
+			switch {
+			case i.landing != name: // the events have told of it meanwhile
+			case errors.Is(err, kernel.ErrGone):
 				c.crashed(i)
+			case err == nil:
+				c.saw(&ctrl)
 			}
 		})
 	}()

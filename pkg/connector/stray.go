@@ -165,7 +165,7 @@ func (c *Connector) evidence(s *stray, owner registry.Owner) evidence {
 	e := evidence{owner: owner, live: s.ctrl.State == kernel.StateLive, firmware: c.opts.Protected(s.ctrl),
 		excluded: veto.Matches(c.excludes, s.id, tid.Host{NQN: s.ctrl.HostNQN, ID: s.ctrl.HostID}),
 		scope:    c.cfg.DisconnectScope, matching: slices.Contains(c.cfg.DisconnectTransports, s.ctrl.Transport),
-		zoning: c.cfg.HonorFabricZoning, incomplete: !c.configured || c.cfg.Incomplete || c.identity.Host.NQN == "",
+		zoning: c.cfg.HonorFabricZoning, incomplete: !c.configured || c.cfg.Incomplete || c.identity.Host.NQN == "" || c.mayBeConfigured(s.id),
 		answered: c.answered, unlisted: s.unlisted, allSaid: true}
 	for _, p := range c.pages {
 		if p.adds() && !p.removes() {
