@@ -1,0 +1,305 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// shown is a Connector on a fake host, as the bus sees it.
+type shown struct {
+	*testing.T
+	host *fake.Host
+	c    *Connector
+
+	mu     sync.Mutex
+	events []string
+}
+
+func (s *shown) note(what, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if what != "" {
+		s.events = append(s.events, what)
+	}
+}
+
+func (s *shown) ControllerChanged(key string)               { s.note("", key) }
+func (s *shown) ControllerConnected(key string)             { s.note("connected", key) }
+func (s *shown) ControllerLost(key string)                  { s.note("lost", key) }
+func (s *shown) ControllerGivenUp(key, _ string)            { s.note("given up", key) }
+func (s *shown) Probe(context.Context, tid.TID, bool) error { return nil }
+
+// Attr implements Ownership together with the host.
+type owners struct{ *fake.Host }
+
+func (owners) Attr(string, string) (string, error) { return "", fs.ErrNotExist }
+
+// noPages is a stafd that knows no discovery controller.
+type noPages struct{ updates chan struct{} }
+
+func (p noPages) Updates() <-chan struct{}               { return p.updates }
+func (noPages) List(context.Context) ([]bus.Page, error) { return nil, nil }
+func (noPages) Get(context.Context, string) (bus.Page, []nvme.DiscoveryEntry, error) {
+	return bus.Page{}, nil, errors.New("no page")
+}
+
+var shownHost = tid.Host{NQN: "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555", ID: "11111111-2222-3333-4444-555555555555"}
+
+// show runs f in a synctest bubble with a Connector.
+func show(t *testing.T, f func(s *shown)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shown{T: t, host: fake.New()}
+		w := s.host.Watcher()
+		s.c = New(Options{Connector: s.host, Prober: s, Pages: noPages{make(chan struct{})}, Changes: w.Changes(), Ownership: owners{s.host},
+			Read: s.host.Controller, Attached: s.attached, Interfaces: func() tid.Interfaces { return nil },
+			Excluded: func(tid.TID, tid.Host) bool { return false }, Log: slog.New(slog.DiscardHandler)})
+		s.c.Observe(s)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = w.Run(ctx) })
+		wg.Go(func() { s.c.Run(ctx) })
+		defer func() {
+			cancel()
+			_ = s.host.Close()
+			wg.Wait()
+		}()
+		synctest.Wait()
+		f(s)
+	})
+}
+
+func (s *shown) attached(name string) (kernel.Attached, error) {
+	c, err := s.host.Controller(name)
+	return kernel.Attached{State: c.State, Subsystem: "nvme-subsys0", BlockDevices: []string{"nvme0n1"}}, err
+}
+
+// configure has lines of stacd.conf, one for each target, with the same parameters.
+func (s *shown) configure(p tid.Params, targets ...tid.TID) {
+	cfg := config.DefaultStac()
+	for n, t := range targets {
+		cfg.Controllers = append(cfg.Controllers, config.Controller{Kind: tid.IO, Transport: t.Transport, Traddr: t.Traddr, Trsvcid: t.Trsvcid,
+			NQN: t.NQN, Params: p, Given: p, Scope: &config.Scope{}, Where: fmt.Sprintf("stacd.conf:%d", n+3)})
+	}
+	s.c.Configure(cfg, config.Identity{Host: shownHost})
+	synctest.Wait()
+}
+
+// one is the only controller.
+func (s *shown) one() bus.IOController {
+	s.Helper()
+	synctest.Wait()
+	list, err := s.c.View().IOControllers(s.Context(), nil)
+	if err != nil || len(list) != 1 {
+		s.Fatalf("%d controllers, %v", len(list), err)
+	}
+	return list[0]
+}
+
+func (s *shown) took() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := strings.Join(s.events, ", ")
+	s.events = nil
+	return all
+}
+
+func (s *shown) is(state, events string) bus.IOController {
+	s.Helper()
+	o := s.one()
+	if got := s.took(); o.State != state || got != events {
+		s.Fatalf("state %s after %q, want %s after %q; %+v", o.State, got, state, events, o)
+	}
+	return o
+}
+
+var targetA = tid.TID{Transport: nvme.TCP, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.2026-01.test:a"}
+
+func TestObjectOfAController(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{SrcAddr: "192.0.2.9"})
+		s.configure(tid.Params{}, targetA)
+		o := s.is("connected", "connected")
+		if o.Device != "nvme0" || o.Owner != "stas" || o.KernelState != "live" || o.SrcAddr != "192.0.2.9" || o.Subsystem != "nvme-subsys0" ||
+			!slices.Equal(o.Reasons, []string{"configured stacd.conf:3"}) || !slices.Equal(o.BlockDevices, []string{"nvme0n1"}) ||
+			o.ID.HostNQN != shownHost.NQN || o.HostID != shownHost.ID || len(o.PendingChanges) != 0 {
+			s.Errorf("%+v", o)
+		}
+		if list, err := s.c.View().IOControllers(s.Context(), []string{"x", o.Key, "y"}); err != nil || len(list) != 1 || list[0].Key != o.Key {
+			s.Errorf("asked for one: %+v, %v", list, err)
+		}
+	})
+}
+
+func TestDisconnectedUntilAskedForAgain(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{DisconnectDelay: time.Second})
+		s.configure(tid.Params{}, targetA)
+		v, o := s.c.View(), s.is("connected", "connected")
+		if err := v.Disconnect(s.Context(), o.Key); err != nil {
+			s.Fatal(err)
+		}
+		s.is("disconnecting", "")
+		if err := v.Disconnect(s.Context(), o.Key); err == nil {
+			s.Error("two at a time")
+		}
+		time.Sleep(time.Hour)
+		s.is("disconnected", "lost")
+		s.c.Kick()
+		s.c.Recheck()
+		time.Sleep(time.Hour)
+		s.is("disconnected", "")
+		if err := v.Reconnect(s.Context(), o.Key); err != nil {
+			s.Fatal(err)
+		}
+		s.is("connected", "connected")
+
+		if err := v.Disconnect(s.Context(), o.Key); err != nil {
+			s.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		s.is("disconnected", "lost")
+		s.configure(tid.Params{}, targetA) // a reload
+		s.is("connected", "connected")
+	})
+}
+
+func TestReconnectAppliesWhatIsPending(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{DisconnectDelay: 3 * time.Second})
+		s.configure(tid.Params{KeepAliveTmo: tid.SetInt(30)}, targetA)
+		o := s.is("connected", "connected")
+		s.configure(tid.Params{KeepAliveTmo: tid.SetInt(30), HdrDigest: tid.On, DHCHAPSecret: tid.NewSecret("DHHC-1:00:x")}, targetA)
+		if o := s.is("connected", ""); !slices.Equal(o.PendingChanges, []string{"hdr-digest", "dhchap-secret"}) {
+			s.Errorf("pending are %v", o.PendingChanges)
+		}
+		before := s.host.Stats()
+		if err := s.c.View().Reconnect(s.Context(), o.Key); err != nil {
+			s.Fatal(err)
+		}
+		time.Sleep(3100 * time.Millisecond) // at once after the disconnect, though the connection was young
+		if o := s.is("connected", "lost, connected"); len(o.PendingChanges) != 0 {
+			s.Errorf("pending are %v", o.PendingChanges)
+		}
+		if now := s.host.Stats(); now.Connects != before.Connects+1 || now.Disconnects != before.Disconnects+1 {
+			s.Errorf("%+v, before %+v", now, before)
+		}
+	})
+}
+
+func TestOnlyOursIsDisconnected(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{})
+		s.configure(tid.Params{}, targetA)
+		o, v := s.is("connected", "connected"), s.c.View()
+		s.host.SetOwner("nvme0", registry.OwnedBy("discoverd"))
+		for what, err := range map[string]error{
+			"Disconnect": v.Disconnect(s.Context(), o.Key), "Reconnect": v.Reconnect(s.Context(), o.Key),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "discoverd") {
+				s.Errorf("%s: %v", what, err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if o := s.one(); o.Device != "nvme0" || o.Owner != "discoverd" {
+			s.Errorf("%+v", o)
+		}
+		if err := v.Reconnect(s.Context(), "nobody"); !errors.Is(err, bus.ErrNoController) {
+			s.Errorf("nobody: %v", err)
+		}
+	})
+}
+
+func TestDisconnectThatFails(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{DisconnectError: errors.New("out of order")})
+		s.configure(tid.Params{}, targetA)
+		o := s.is("connected", "connected")
+		if err := s.c.View().Disconnect(s.Context(), o.Key); err != nil {
+			s.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if o := s.is("connected", ""); !strings.Contains(o.LastError, "out of order") || o.LastErrorTime.IsZero() {
+			s.Errorf("%+v", o)
+		}
+	})
+}
+
+func TestWhyItIsNotConnected(t *testing.T) {
+	show(t, func(s *shown) {
+		s.configure(tid.Params{}, targetA) // refuses
+		o := s.is("waiting", "")
+		if o.Attempts == 0 || o.LastError == "" || o.NextRetry.IsZero() || o.Device != "" {
+			s.Errorf("%+v", o)
+		}
+	})
+}
+
+// What an earlier run has connected shows only some of its parameters.
+func TestPendingOfAnAdoptedConnection(t *testing.T) {
+	d := &kernel.Controller{KATO: 5, QueueCount: 5, ReconnectDelay: 10, CtrlLossTmo: 600}
+	for want, p := range map[string]tid.Params{
+		"":     {KeepAliveTmo: tid.SetInt(5), NrIOQueues: tid.SetInt(8), ReconnectDelay: tid.SetInt(10), CtrlLossTmo: tid.SetInt(595), HdrDigest: tid.On},
+		"kato": {KeepAliveTmo: tid.SetInt(6)},
+		"nr-io-queues,reconnect-delay,ctrl-loss-tmo": {NrIOQueues: tid.SetInt(2), ReconnectDelay: tid.SetInt(2), CtrlLossTmo: tid.SetInt(-1)},
+	} {
+		if got := strings.Join(shownDifference(d, &p), ","); got != want {
+			t.Errorf("%+v differs in %q, want %q", p, got, want)
+		}
+	}
+}
+
+// TestHeapOfObjects: what a connected controller costs, its part of the fake host included. Its share in the
+// bus server is measured there (some 300 bytes).
+func TestHeapOfObjects(t *testing.T) {
+	const n, most = 3000, 5 << 10
+	show(t, func(s *shown) {
+		targets := make([]tid.TID, n)
+		for i := range targets {
+			targets[i] = tid.TID{Transport: nvme.TCP, Traddr: fmt.Sprintf("10.0.%d.%d", i>>8, i&255), Trsvcid: "4420", NQN: fmt.Sprintf("nqn.2026-01.test:s%d", i)}
+			s.host.AddTarget(targets[i], fake.Behaviour{})
+		}
+		host := heapInUse()
+		s.configure(tid.Params{}, targets...)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s.took(); s.host.Stats().Connects != n {
+			s.Fatalf("%+v", s.host.Stats())
+		}
+		after := heapInUse()
+		list, err := s.c.View().IOControllers(s.Context(), nil)
+		if err != nil || len(list) != n || list[0].State != "connected" {
+			s.Fatal(len(list), err)
+		}
+		per := (after - host) / n
+		s.Logf("%d bytes each", per)
+		if per > most {
+			s.Errorf("%d bytes each, more than %d", per, most)
+		}
+	})
+}
+
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
