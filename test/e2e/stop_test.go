@@ -1,0 +1,195 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/test/fabric"
+)
+
+// noProbe makes stacd hand every address to the kernel, also those that no probe would let through.
+func noProbe(t *testing.T) {
+	t.Helper()
+	const dir = "/run/systemd/system/stacd.service.d"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/no-probe.conf", []byte("[Service]\nEnvironment=STAS_TEST_NO_PROBE=1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = os.RemoveAll(dir)
+		fabric.Run(t, "systemctl", "daemon-reload")
+	})
+	fabric.Run(t, "systemctl", "daemon-reload")
+}
+
+// listen accepts on an address, and tells of every connection before it is served. The end of the test closes everything.
+func listen(t *testing.T, address string, serve func(net.Conn)) (accepted <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	told := make(chan struct{}, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			told <- struct{}{}
+			go serve(c)
+		}
+	}()
+	return told
+}
+
+// silent accepts and says nothing.
+func silent(net.Conn) {}
+
+// initialized answers the ICReq (NVMe/TCP 1.0, 3.6.2.2 and 3.6.2.3) and nothing after it.
+func initialized(c net.Conn) {
+	request := make([]byte, 128)
+	if _, err := io.ReadFull(c, request); err != nil {
+		return
+	}
+	// ICResp: type 1, header and PDU length 128, version 0, no padding, no digests, MAXH2CDATA 128 KiB.
+	response := make([]byte, 128)
+	response[0], response[2], response[4] = 1, 128, 128
+	response[14] = 2
+	_, _ = c.Write(response)
+}
+
+// late passes everything on to the real target, after a while.
+func late(after time.Duration) func(net.Conn) {
+	return func(c net.Conn) {
+		time.Sleep(after)
+		target, err := net.Dial("tcp", net.JoinHostPort(address, fmt.Sprint(service)))
+		if err != nil {
+			_ = c.Close()
+			return
+		}
+		go func() { _, _ = io.Copy(target, c); _ = target.Close() }()
+		_, _ = io.Copy(c, target)
+		_ = c.Close()
+	}
+}
+
+// stopped stops a unit and fails the test when that takes longer than 5 s or leaves it in another state than inactive.
+func stopped(t *testing.T, unit string) {
+	t.Helper()
+	started := time.Now()
+	fabric.Stop(t, unit)
+	took := time.Since(started)
+	t.Logf("systemctl stop %s: %v", unit, took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("systemctl stop %s took %v", unit, took)
+	}
+	if state, result := fabric.Property(t, unit, "ActiveState"), fabric.Property(t, unit, "Result"); state != "inactive" || result != "success" {
+		t.Errorf("%s is %s, result %s", unit, state, result)
+	}
+}
+
+// TestStopWhilePending stops stacd with connects pending inside the kernel that nobody will ever answer, and starts it again.
+func TestStopWhilePending(t *testing.T) {
+	_, subs := serve(t, 1)
+	noProbe(t)
+	lines := []string{fmt.Sprintf("transport=tcp;traddr=%s;trsvcid=%d;nqn=%s", address, service, subs[0].NQN)}
+	var pending []<-chan struct{}
+	for n := range 20 {
+		handler, name := silent, "silent"
+		if n%2 == 0 {
+			handler, name = initialized, "initialized"
+		}
+		address := fmt.Sprintf("127.0.1.%d", n+1)
+		pending = append(pending, listen(t, address+":4420", handler))
+		lines = append(lines, fmt.Sprintf("transport=tcp;traddr=%s;trsvcid=4420;nqn=%s%s%d", address, prefix, name, n))
+	}
+	fabric.Configure(t, "stafd.conf", noMDNS)
+	fabric.Configure(t, "stacd.conf", controllers(lines...))
+	any := merge(pending)
+	for range 2 {
+		fabric.Start(t, "stacd")
+		select {
+		case <-any:
+		case <-time.After(20 * time.Second):
+			t.Fatal("no connect reached a listener")
+		}
+		stopped(t, "stacd")
+	}
+	fabric.Start(t, "stacd")
+	running(t, "stacd", fabric.MainPID(t, "stacd"))
+	stopped(t, "stacd")
+}
+
+func merge(all []<-chan struct{}) <-chan struct{} {
+	one := make(chan struct{}, len(all))
+	for _, c := range all {
+		go func() {
+			for range c {
+				select {
+				case one <- struct{}{}:
+				default:
+				}
+			}
+		}()
+	}
+	return one
+}
+
+// TestStopWhileConnecting stops stacd while the kernel makes a connection that succeeds later: it gets its owner all the same, and
+// the next stacd takes it over.
+func TestStopWhileConnecting(t *testing.T) {
+	_, subs := serve(t, 2)
+	noProbe(t)
+	accepted := listen(t, "127.0.1.1:4420", late(4*time.Second))
+	via := func(s *fabric.Subsystem) string {
+		return "transport=tcp;traddr=127.0.1.1;trsvcid=4420;nr-io-queues=1;nqn=" + s.NQN
+	}
+	fabric.Configure(t, "stafd.conf", noMDNS)
+	fabric.Configure(t, "stacd.conf", controllers(via(subs[0])))
+	events, entries, stalls := fabric.Record(t), fabric.WatchRegistry(t), fabric.WatchStalls(t)
+
+	fabric.Start(t, "stacd")
+	<-accepted
+	stopped(t, "stacd")
+	if n := events.Count("change", "connected"); n != 0 {
+		t.Fatalf("%d were connected before the stop: the test proves nothing", n)
+	}
+	awaitOwned(t, 30*time.Second, subs[0])
+	registered(t, events, entries, stalls)
+	before := iocs(t)
+
+	fabric.Start(t, "stacd")
+	fabric.Never(t, 2*time.Second, func() error {
+		if n := len(fabric.Controllers(t)); n != 1 {
+			return fmt.Errorf("%d controllers", n)
+		}
+		return nil
+	})
+	fabric.Unharmed(t, before)
+
+	// The same with a start right after the stop.
+	fabric.Stop(t, "stacd")
+	for len(accepted) > 0 {
+		<-accepted
+	}
+	fabric.Configure(t, "stacd.conf", controllers(via(subs[0]), via(subs[1])))
+	fabric.Start(t, "stacd")
+	<-accepted
+	fabric.Restart(t, "stacd")
+	awaitOwned(t, 40*time.Second, subs...)
+	events.NoneRemoved(t)
+	if n := len(iocs(t)); n != 2 {
+		t.Errorf("%d controllers for 2 subsystems", n)
+	}
+}
