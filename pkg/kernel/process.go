@@ -152,11 +152,23 @@ func (p *process) read() {
 	if !errors.Is(err, io.EOF) {
 		p.worker.log.Error("kernel worker talks nonsense, leaving it", "error", err)
 	}
-	p.close(ErrWorkerDied)
 	_ = p.out.Close()
+	_ = p.in.Close() // ends one that is alive and cannot be understood
+	// It is over once all that it began in the kernel is.
 	if err := p.cmd.Wait(); err != nil {
 		p.worker.log.Warn("kernel worker ended", "error", err)
 	}
+	if !p.closed() {
+		p.worker.adoptAfterDeath()
+	}
+	p.close(ErrWorkerDied)
+}
+
+// closed says whether the process was let go on purpose.
+func (p *process) closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closing != nil
 }
 
 func (p *process) deliver(got result) {

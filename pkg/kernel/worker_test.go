@@ -172,50 +172,6 @@ func TestContextEndsTheWaitOnly(t *testing.T) {
 	}
 }
 
-// kill -9 of the worker in the middle leaves an intent that nobody holds.
-func TestKilledWorkerLeavesIntent(t *testing.T) {
-	b := newBench(t, nil)
-	wake := b.hang("192.0.2.1")
-	defer wake()
-	result := make(chan error, 1)
-	r := connectTo("192.0.2.1")
-	go func() { _, err := b.Connect(t.Context(), r); result <- err }()
-	await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
-
-	if list := b.intents(); len(list) != 1 || !list[0].Busy || list[0].TID != r.TID || list[0].Host != testHost {
-		t.Fatalf("intents %+v, want a busy one", list)
-	}
-	if info, err := os.Stat(b.intents()[0].path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("intent: %v, %v", info, err)
-	}
-	if text, _ := os.ReadFile(b.intents()[0].path); strings.Contains(string(text), "sesame") {
-		t.Error("the intent tells the secret")
-	}
-	other := NewWorker(b.opt)
-	if _, err := other.Connect(t.Context(), r); !errors.Is(err, ErrBusy) {
-		t.Errorf("Connect of another worker = %v, want ErrBusy", err)
-	}
-	b.end(t, other)
-
-	if err := syscall.Kill(b.pid(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-result; !errors.Is(err, ErrWorkerDied) {
-		t.Errorf("Connect = %v, want ErrWorkerDied", err)
-	}
-	list := b.intents()
-	if len(list) != 1 || list[0].Busy || list[0].TID != r.TID || list[0].Kind != tid.IO {
-		t.Fatalf("intents %+v, want one that nobody holds", list)
-	}
-	// The next call starts another process, and what it does is its own intent.
-	if _, err := b.Options(t.Context()); err != nil {
-		t.Errorf("after the kill: %v", err)
-	}
-	if err := list[0].Forget(); err != nil || len(b.intents()) != 0 {
-		t.Errorf("Forget: %v, left %v", err, b.intents())
-	}
-}
-
 // Closing the pipe ends nothing that was begun and begins nothing that was queued.
 func TestCloseLetsTheWorkerFinish(t *testing.T) {
 	b := newBench(t, nil)

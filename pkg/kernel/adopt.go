@@ -1,0 +1,66 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// Adopt registers the connections that killed workers of this run directory made and could
+// not register: controllers that fit an intent nobody is at any more and that belong to nobody. It
+// gives their names, and removes the intents it dealt with. A daemon calls it when it
+// starts; a Worker does so itself when its process is killed, before the calls that
+// waited fail with [ErrWorkerDied].
+func (w *Worker) Adopt() (adopted []string, err error) {
+	intents, err := Intents(w.opt.RunDir)
+	if err != nil || len(intents) == 0 {
+		return nil, err
+	}
+	list, err := Sysfs{w.opt.SysRoot}.Controllers()
+	if err != nil {
+		return nil, fmt.Errorf("cannot look for connections that were begun: %w", err)
+	}
+	reg := registry.Open(w.opt.RegistryRoot, w.opt.DevRoot, w.opt.SysRoot)
+	for i := range intents {
+		if intents[i].Busy {
+			continue // its worker registers what becomes of it
+		}
+		names, e := w.adopt(&intents[i], list, reg)
+		adopted = append(adopted, names...)
+		if e == nil {
+			e = intents[i].Forget()
+		}
+		err = errors.Join(err, e)
+	}
+	return adopted, err
+}
+
+func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted []string, err error) {
+	for _, c := range list {
+		if c.FitTo(i.Kind, i.TID, nil) == tid.NoFit || i.Host.NQN != "" && c.HostNQN != i.Host.NQN {
+			continue
+		}
+		if reg.Owner(c.Name).Kind() != registry.KindNone {
+			continue
+		}
+		if _, e := reg.Claim(c.Name, w.opt.Owner); e != nil {
+			err = errors.Join(err, fmt.Errorf("cannot adopt a connection that was begun: %w", e))
+			continue
+		}
+		adopted = append(adopted, c.Name)
+	}
+	return adopted, err
+}
+
+// adoptAfterDeath is Adopt with its results in the log.
+func (w *Worker) adoptAfterDeath() {
+	adopted, err := w.Adopt()
+	if err != nil {
+		w.log.Warn("connections that the dead kernel worker began may belong to nobody", "error", err)
+	}
+	for _, name := range adopted {
+		w.log.Info("registered a connection that the dead kernel worker had made", "device", name)
+	}
+}

@@ -1,0 +1,112 @@
+package kernel
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stas-go/stas/pkg/registry"
+)
+
+// While a connect runs its intent tells so, and keeps others from connecting the same.
+func TestIntentOfARunningConnect(t *testing.T) {
+	b := newBench(t, nil)
+	wake := b.hang("192.0.2.1")
+	result := make(chan error, 1)
+	r := connectTo("192.0.2.1")
+	go func() { _, err := b.Connect(t.Context(), r); result <- err }()
+	await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
+
+	list := b.intents()
+	if len(list) != 1 || !list[0].Busy || list[0].TID != r.TID || list[0].Host != testHost {
+		t.Fatalf("intents %+v, want a busy one", list)
+	}
+	if info, err := os.Stat(list[0].path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("intent: %v, %v", info, err)
+	}
+	if text, _ := os.ReadFile(list[0].path); strings.Contains(string(text), "sesame") {
+		t.Error("the intent tells the secret")
+	}
+	other := NewWorker(b.opt)
+	if _, err := other.Connect(t.Context(), r); !errors.Is(err, ErrBusy) {
+		t.Errorf("Connect of another worker = %v, want ErrBusy", err)
+	}
+	if adopted, err := other.Adopt(); err != nil || len(adopted) != 0 || len(b.intents()) != 1 {
+		t.Errorf("Adopt = %v, %v, intents left %v", adopted, err, b.intents())
+	}
+	b.end(t, other)
+	wake()
+	if err := <-result; !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Connect = %v", err)
+	}
+	if left := b.intents(); len(left) != 0 {
+		t.Errorf("intents left: %+v", left)
+	}
+}
+
+// What a killed worker had connected becomes ours, by the daemon that lives on or by the next one.
+func TestKilledWorker(t *testing.T) {
+	r := connectTo("192.0.2.1")
+	kill := func(t *testing.T, b *bench) {
+		t.Helper()
+		b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+		b.controller("nvme2", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.2,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+		wake := b.hang("192.0.2.1")
+		defer wake()
+		result := make(chan error, 1)
+		go func() { _, err := b.Connect(t.Context(), r); result <- err }()
+		await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
+		if err := syscall.Kill(b.pid(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-result; !errors.Is(err, ErrWorkerDied) {
+			t.Errorf("Connect = %v, want ErrWorkerDied", err)
+		}
+	}
+	adopted := func(t *testing.T, b *bench) {
+		t.Helper()
+		if o := b.registry().Owner("nvme1"); !o.Is(registry.Stas) {
+			t.Errorf("owner %v", o)
+		}
+		if o := b.registry().Owner("nvme2"); o.Kind() != registry.KindNone {
+			t.Errorf("owner %v of what was not meant", o)
+		}
+		if left := b.intents(); len(left) != 0 {
+			t.Errorf("intents left: %+v", left)
+		}
+	}
+	t.Run("daemon lives", func(t *testing.T) {
+		b := newBench(t, nil)
+		kill(t, b)
+		adopted(t, b)
+		// The next call starts another process.
+		if _, err := b.Options(t.Context()); err != nil {
+			t.Errorf("after the kill: %v", err)
+		}
+	})
+	t.Run("next daemon", func(t *testing.T) {
+		b := newBench(t, nil)
+		b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+		held, err := Intent{TID: r.TID, Kind: r.Kind, Host: r.Host}.note(b.run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held.leave() // as the end of the process does
+		if names, err := b.Adopt(); err != nil || len(names) != 1 || names[0] != "nvme1" {
+			t.Errorf("Adopt = %v, %v", names, err)
+		}
+		adopted(t, b)
+	})
+	t.Run("another owner", func(t *testing.T) {
+		b := newBench(t, nil)
+		if _, err := b.registry().Create("nvme1", "discoverd", nil); err != nil {
+			t.Fatal(err)
+		}
+		kill(t, b)
+		if o := b.registry().Owner("nvme1"); !o.Is("discoverd") {
+			t.Errorf("owner %v", o)
+		}
+	})
+}
