@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -130,5 +131,36 @@ func TestClock(t *testing.T) {
 	h := Host{Now: func() time.Time { return time.Unix(0, 0) }}
 	if got := h.clock(Configuration{}); len(got) != 1 || got[0].ID != "clock-not-set" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestManualListsEveryID checks the identifiers in the source against stasadm(1).
+func TestManualListsEveryID(t *testing.T) {
+	page, err := os.ReadFile("../../man/stasadm.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for file, pattern := range map[string]string{
+		"../config/remedy.go": `ID = "([a-z-]+)"`, "host.go": `ID: "([a-z-]+)"`, "network.go": `ID: "([a-z-]+)"`, "finding.go": `ID: "(no-[a-z-]+)"`,
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1) {
+			found++
+			if id := m[1]; id != "" && !strings.Contains(string(page), "\n.It Cm "+id+"\n") {
+				t.Errorf("stasadm(1) does not list %s", id)
+			}
+		}
+	}
+	for _, kind := range exclusionKinds {
+		if !strings.Contains(string(page), "\n.It Cm exclusion-"+kind+"\n") {
+			t.Errorf("stasadm(1) does not list exclusion-%s", kind)
+		}
+	}
+	if found < 30 {
+		t.Errorf("only %d identifiers found in the source", found)
 	}
 }

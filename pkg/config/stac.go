@@ -65,6 +65,9 @@ func stacSettings(s *Stac, scope *Scope, old *oldStac) []setting {
 		setting{section: "Global", key: "sticky-connections", allowed: "are enabled and disabled", usual: "the default only-stas-connections",
 			deprecated: "write disconnect-scope=no-disconnect for enabled, disconnect-scope=only-stas-connections for disabled",
 			renew: moveTo(ioSection, func(v string) string {
+				if old.scope != nil {
+					return "" // it wins
+				}
 				if v == "enabled" {
 					return "disconnect-scope=no-disconnect"
 				}

@@ -30,19 +30,12 @@ func stafSettings(s *Staf, scope *Scope, old *oldStaf) []setting {
 	return append(list,
 		setting{section: "Global", key: "pleo", allowed: "are enabled and disabled", usual: "the default enabled",
 			set: func(v string) error { return store(&s.PLEO)(parseWord(v, "enabled", "disabled")) }},
-		setting{section: "Global", key: "persistent-connections", allowed: "are true and false", usual: "the default false",
-			deprecated: "write it in [" + dcSection + "]",
-			renew:      moveTo(dcSection, func(v string) string { return "persistent-connections=" + v }),
-			set:        func(v string) error { return store(&old.globalPersistent)(asFlag(parseBool(v))) }},
 		setting{section: "Service Discovery", key: "zeroconf", allowed: "are enabled and disabled", usual: "the default enabled",
 			set: func(v string) error { return store(&s.Zeroconf)(parseWord(v, "enabled", "disabled")) }},
 		setting{section: dcSection, key: "persistent-connections", allowed: "are true and false", usual: "the default true",
 			set: func(v string) error { return store(&old.persistent)(asFlag(parseBool(v))) }},
 		setting{section: dcSection, key: "persistent", allowed: "are force, auto, no", usual: "the default force",
 			set: func(v string) error { return store(&s.Persistent)(parsePersistence(v)) }},
-		setting{section: dcSection, key: "zeroconf-connections-persistence", deprecated: "write dc-giveup-timeout",
-			allowed: "are -1 (no end), 0, seconds, or a time span such as \"3 days, 5 hours\"", usual: "the default 72hours",
-			set: func(v string) error { return store(&old.persistence)(some(parseOldSpan(v))) }, check: warnMinute, renew: renewPersistence},
 		setting{section: dcSection, key: "dc-giveup-timeout", allowed: "are infinity, 0, seconds, or a time span such as 3days or 2h30m",
 			usual: "the default 72hours", check: warnMonth,
 			set: func(v string) error { return store(&old.giveUp)(some(parseSpan(v))) }},
@@ -60,6 +53,19 @@ func stafSettings(s *Staf, scope *Scope, old *oldStaf) []setting {
 			set: func(v string) error {
 				return store(&s.NBFT)(oneOf(v, []string{"protect", "connect", "off"}, []NBFTMode{NBFTProtect, NBFTConnect, NBFTOff}))
 			}},
+		// Deprecated keys come behind their successors, whose values decide how they are renewed.
+		setting{section: "Global", key: "persistent-connections", allowed: "are true and false", usual: "the default false",
+			deprecated: "write it in [" + dcSection + "]",
+			renew: moveTo(dcSection, func(v string) string {
+				if old.persistent == tid.On {
+					return "" // true in one place is true
+				}
+				return "persistent-connections=" + v
+			}),
+			set: func(v string) error { return store(&old.globalPersistent)(asFlag(parseBool(v))) }},
+		setting{section: dcSection, key: "zeroconf-connections-persistence", deprecated: "write dc-giveup-timeout",
+			allowed: "are -1 (no end), 0, seconds, or a time span such as \"3 days, 5 hours\"", usual: "the default 72hours",
+			set: func(v string) error { return store(&old.persistence)(some(parseOldSpan(v))) }, check: warnMinute, renew: old.renewPersistence},
 	)
 }
 
@@ -117,10 +123,10 @@ func warnMinute(v string) []odd {
 }
 
 // renewPersistence writes zeroconf-connections-persistence as dc-giveup-timeout.
-func renewPersistence(e entry) string {
+func (o *oldStaf) renewPersistence(e entry) string {
 	d, err := parseOldSpan(e.value)
 	switch {
-	case err != nil:
+	case err != nil || o.giveUp != nil:
 		return commentOut(e.file, e.line, e.line)
 	case d == Forever:
 		return rewrite(e, "dc-giveup-timeout=infinity")
@@ -128,10 +134,15 @@ func renewPersistence(e entry) string {
 	return rewrite(e, "dc-giveup-timeout="+strconv.FormatFloat(d.Seconds(), 'f', -1, 64)+"s")
 }
 
-// moveTo gives the command that writes a key anew in another section.
+// moveTo gives the command that writes a key anew in another section, where line gives
+// something to write.
 func moveTo(section string, line func(value string) string) func(entry) string {
 	return func(e entry) string {
-		return rewrite(e, "#"+e.key+"="+e.value, "["+section+"]", line(strings.ToLower(e.value)))
+		anew := line(strings.ToLower(e.value))
+		if anew == "" {
+			return commentOut(e.file, e.line, e.line)
+		}
+		return rewrite(e, "#"+e.key+"="+e.value, "["+section+"]", anew)
 	}
 }
 
