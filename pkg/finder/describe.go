@@ -126,6 +126,8 @@ func (d *dc) connectedState() string {
 	switch {
 	case d.foreign != "":
 		return stateForeign
+	case !d.live() && d.identified == nil:
+		return stateConnecting // its first connect is not through
 	case !d.live():
 		return stateReconnecting
 	case d.busy == identify:
