@@ -61,6 +61,9 @@ var discoveryKind = kind[DiscoveryController]{
 	),
 }
 
+// Properties gives what D-Bus shows of c, in the order of the interface.
+func (c *DiscoveryController) Properties() Object { return discoveryKind.object(c) }
+
 // DiscoveryControllers is what stafd serves as its objects; as for [Finder]. What it
 // has to say it says at once: Reconnect and Refresh begin something and do not wait for it.
 type DiscoveryControllers interface {
@@ -115,6 +118,9 @@ var ioKind = kind[IOController]{
 		textsProperty("BlockDevices", func(c *IOController) *[]string { return &c.BlockDevices }),
 	),
 }
+
+// Properties gives what D-Bus shows of c, in the order of the interface.
+func (c *IOController) Properties() Object { return ioKind.object(c) }
 
 // IOControllers is what stacd serves as its objects; as for [DiscoveryControllers].
 type IOControllers interface {

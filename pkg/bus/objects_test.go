@@ -330,7 +330,7 @@ func TestSignalsEqualState(t *testing.T) {
 			switch c.Kind {
 			case Up:
 				close(up)
-			case Added, Changed:
+			case Known, Added, Changed:
 				seen[c.Key] = c.After
 			case Removed:
 				delete(seen, c.Key)
@@ -406,7 +406,7 @@ func TestEvents(t *testing.T) {
 		panic("not reached")
 	}
 	expect(Up, "", "")
-	expect(Added, "", "")
+	expect(Known, "", "")
 	s.ControllerGivenUp("a", "no contact")
 	expect(Event, "GivenUp", "no contact")
 	c := ioController("a")

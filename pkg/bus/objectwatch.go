@@ -15,7 +15,8 @@ type ChangeKind uint8
 
 // The kinds of changes.
 const (
-	Added   ChangeKind = iota // a controller is known from now on; After is set
+	Known   ChangeKind = iota // a controller that the daemon knew when it was first asked; After is set
+	Added                     // a controller is known from now on; After is set
 	Changed                   // Before and After differ in Properties
 	Removed                   // a controller is known no more; Before is set
 	Event                     // what Name says happened to a controller
@@ -130,7 +131,7 @@ func (w *objectWatch[T]) begin(ctx context.Context, owner string) error {
 	w.since = call.ResponseSequence
 	w.tell(Change[T]{Kind: Up})
 	for _, path := range slices.Sorted(maps.Keys(reply)) {
-		w.added(path, reply[path])
+		w.added(path, reply[path], Known)
 	}
 	return nil
 }
@@ -170,7 +171,7 @@ func (w *objectWatch[T]) apply(sig *dbus.Signal) {
 	case sig.Path == w.root && sig.Name == objectManager+".InterfacesAdded":
 		var ifaces map[string]map[string]dbus.Variant
 		if dbus.Store(sig.Body, &path, &ifaces) == nil {
-			w.added(path, ifaces)
+			w.added(path, ifaces, Added)
 		}
 	case sig.Path == w.root && sig.Name == objectManager+".InterfacesRemoved":
 		var ifaces []string
@@ -189,7 +190,7 @@ func (w *objectWatch[T]) apply(sig *dbus.Signal) {
 	}
 }
 
-func (w *objectWatch[T]) added(path dbus.ObjectPath, ifaces map[string]map[string]dbus.Variant) {
+func (w *objectWatch[T]) added(path dbus.ObjectPath, ifaces map[string]map[string]dbus.Variant, kind ChangeKind) {
 	key, isChild := keyOfPath(w.root, path)
 	values, ok := ifaces[w.iface]
 	var o T
@@ -198,7 +199,7 @@ func (w *objectWatch[T]) added(path dbus.ObjectPath, ifaces map[string]map[strin
 	}
 	w.setID(&o, key)
 	w.known[key] = o
-	w.tell(Change[T]{Kind: Added, Key: key, After: o})
+	w.tell(Change[T]{Kind: kind, Key: key, After: o})
 }
 
 func (w *objectWatch[T]) changed(sig *dbus.Signal) {

@@ -135,6 +135,15 @@ func (k *kind[T]) values(o *T) propertyList {
 	return list
 }
 
+// object gives all properties of o as a JSON object, with the values that D-Bus has.
+func (k *kind[T]) object(o *T) Object {
+	list := make(Object, len(k.properties))
+	for i := range k.properties {
+		list[i] = Member{k.properties[i].name, k.properties[i].get(o)}
+	}
+	return list
+}
+
 // fill sets those properties of o that are in values. Names that are not known are for
 // later versions; a value of another type is no answer of such a daemon.
 func (k *kind[T]) fill(o *T, values map[string]dbus.Variant) error {
