@@ -44,7 +44,7 @@ func (r *report) add(e entry, id ID, value, format string, args ...any) *draft {
 		r.unlisted++
 		return &draft{}
 	}
-	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: e.section, Key: e.key,
+	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: shown(e.section), Key: e.key,
 		Value: value, Message: mask(fmt.Sprintf(format, args...)), Severity: id.severity()})
 	p := (*draft)(&r.problems[len(r.problems)-1])
 	if e.line > 0 {
