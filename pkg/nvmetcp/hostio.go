@@ -44,6 +44,26 @@ func (h *Host) OpenQueues(ctx context.Context, n int) (int, error) {
 	return n, nil
 }
 
+// NamespaceSize tells how many blocks a namespace has, and how many bytes a block has.
+func (h *Host) NamespaceSize(ctx context.Context, nsid uint32) (blocks uint64, blockSize int, err error) {
+	b := make([]byte, identifySize)
+	var sqe SQE
+	sqe[0] = nvme.OpIdentify
+	sqe.SetDword(1, nsid)
+	sqe.SetDword(10, nvme.CNSNamespace)
+	if _, err := h.exec(ctx, h.admin, &sqe, nil, b); err != nil {
+		return 0, 0, fmt.Errorf("cannot identify namespace %d: %w", nsid, err)
+	}
+	// NSZE at 0; FLBAS at 26 chooses among the formats from 128 on, of which byte 2
+	// is LBADS (NVM Command Set 4.1.5.1).
+	blocks = le.Uint64(b)
+	shift := b[128+4*int(b[26]&0xf)+2]
+	if blocks == 0 || shift < 9 || shift > 16 {
+		return 0, 0, fmt.Errorf("namespace %d is not there, or has blocks of 2^%d bytes", nsid, shift)
+	}
+	return blocks, 1 << shift, nil
+}
+
 // Read reads len(buf) bytes from block lba on; blockSize divides len(buf).
 func (h *Host) Read(ctx context.Context, nsid uint32, lba uint64, blockSize int, buf []byte) error {
 	return h.transfer(ctx, nvme.OpRead, nsid, lba, blockSize, nil, buf)

@@ -196,6 +196,12 @@ func TestReadWrite(t *testing.T) {
 			if n, err := h.OpenQueues(t.Context(), 4); err != nil || n != 2 {
 				t.Fatalf("OpenQueues gave %d, %v; want 2", n, err)
 			}
+			if blocks, block, err := h.NamespaceSize(t.Context(), 1); err != nil || blocks != size/512 || block != 512 {
+				t.Errorf("namespace of %d blocks of %d bytes, %v", blocks, block, err)
+			}
+			if _, _, err := h.NamespaceSize(t.Context(), 2); err == nil {
+				t.Error("namespace 2 has a size")
+			}
 			data := make([]byte, size)
 			rand.Read(data)
 			// 4 KiB travels in the capsule, 300 KiB and 1 MiB by R2T in several H2CData.

@@ -271,31 +271,37 @@ func TestSimRestart(t *testing.T) {
 func TestSimMisbehaviour(t *testing.T) {
 	fabric.Clean(t)
 	f := simulate(t, simulation)
-	// The kernel's own bounds: 3 s for TCP, 10 s for ICResp; what takes 60 s is not tried here.
+	// The kernel's own bounds are 3 s for TCP and 10 s for ICResp. Where a connection breaks while an admin command is
+	// under way it does not notice, but waits 60 s for the answer: STAS_LONG=1 tries these, too.
+	const long = true
 	for _, tt := range []struct {
 		port, step, action string
 		want               error
 		log                string // in the kernel's log
+		long               bool
 	}{
-		{"p1", "", "refuse", syscall.ECONNREFUSED, ""},
-		{"p1", "", "blackhole", syscall.ETIMEDOUT, ""},
-		{"", "accept", "close", syscall.ECONNRESET, ""},
-		{"", "icreq", "silent", syscall.EAGAIN, ""},
-		{"", "icreq", "close", syscall.ECONNRESET, ""},
-		{"", "icreq", "bad-digest", syscall.EINVAL, "digest"},
-		{"", "connect", "status=0x4181", syscall.EIO, "16769"},
-		{"", "connect", "status=0x4184", syscall.EIO, "16772"},
-		{"", "connect", "close", syscall.EIO, ""},
-		{"", "connect", "terminate", syscall.EIO, "C2HTermReq"},
-		{"", "connect", "bad-cid", syscall.EIO, "got bad cqe.command_id"},
-		{"", "connect", "bad-header", syscall.EIO, "unexpected header length"},
-		{"", "property-get", "status=0x4006", syscall.EIO, "Property Get error"},
-		{"", "identify", "status=0x4006", syscall.EIO, "Identify Controller failed"},
-		{"", "identify", "close", syscall.EIO, ""},
-		{"", "io-connect", "status=0x4181", syscall.EIO, "16769"},
-		{"", "connect", "delay=1s", nil, ""},
+		{"p1", "", "refuse", syscall.ECONNREFUSED, "", false},
+		{"p1", "", "blackhole", syscall.ETIMEDOUT, "", false},
+		{"", "accept", "close", syscall.ECONNRESET, "", false},
+		{"", "icreq", "silent", syscall.EAGAIN, "", false},
+		{"", "icreq", "close", syscall.ECONNRESET, "", false},
+		{"", "icreq", "bad-digest", syscall.EINVAL, "digest", false},
+		{"", "connect", "status=0x4181", syscall.EIO, "16769", false},
+		{"", "connect", "status=0x4184", syscall.EIO, "16772", false},
+		{"", "connect", "close", syscall.EIO, "", long},
+		{"", "connect", "terminate", syscall.EIO, "C2HTermReq", long},
+		{"", "connect", "bad-cid", syscall.EIO, "", long},
+		{"", "connect", "bad-header", syscall.EIO, "unexpected header length", long},
+		{"", "property-get", "status=0x4006", syscall.EIO, "Property Get error", false},
+		{"", "identify", "status=0x4006", syscall.EIO, "Identify Controller failed", false},
+		{"", "identify", "close", syscall.EIO, "", long},
+		{"", "io-connect", "status=0x4181", syscall.EIO, "16769", false},
+		{"", "connect", "delay=1s", nil, "", false},
 	} {
 		t.Run(tt.step+" "+tt.action, func(t *testing.T) {
+			if tt.long && os.Getenv("STAS_LONG") == "" {
+				t.Skip("takes a minute")
+			}
 			_ = os.WriteFile("/dev/kmsg", []byte("<5>stas-test: === "+t.Name()), 0)
 			fault := fabricsim.FaultConfig{Name: "x", Port: tt.port, Step: tt.step, Action: tt.action}
 			if err := f.AddFault(fault); err != nil {
@@ -367,6 +373,8 @@ func TestSimAnnounce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fabric.Start(t, "avahi-daemon")
+	t.Cleanup(func() { fabric.Stop(t, "avahi-daemon.socket", "avahi-daemon.service") })
 	f := play(t, cfg)
 	announced := func(want ...string) func() error {
 		return func() error {

@@ -82,18 +82,24 @@ func transfer(t *testing.T, cfg nvmetcp.HostConfig) {
 		t.Errorf("%d queues, %v", n, err)
 		return
 	}
+	_, size, err := h.NamespaceSize(t.Context(), 1)
+	if err != nil {
+		t.Error(err)
+		return
+	}
 	want, got := make([]byte, 1<<20), make([]byte, 1<<20)
 	_, _ = rand.Read(want)
-	for i := range want[:4] { // a large part by R2T, small ones in the capsule
-		off := i * 256 << 10
-		if err := h.Write(t.Context(), 1, uint64(off/512), 512, want[off:off+4096]); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Write(t.Context(), 1, uint64((off+4096)/512), 512, want[off+4096:off+256<<10]); err != nil {
-			t.Fatal(err)
+	write := func(from, to int) {
+		t.Helper()
+		if err := h.Write(t.Context(), 1, uint64(from/size), size, want[from:to]); err != nil {
+			t.Error(err)
 		}
 	}
-	if err := h.Read(t.Context(), 1, 0, 512, got); err != nil || string(got) != string(want) {
+	for off := 0; off < len(want); off += 256 << 10 { // a little in the capsule, much by R2T
+		write(off, off+4096)
+		write(off+4096, off+256<<10)
+	}
+	if err := h.Read(t.Context(), 1, 0, size, got); err != nil || string(got) != string(want) {
 		t.Errorf("what is read differs from what was written: %v", err)
 	}
 }
