@@ -65,7 +65,7 @@ e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -r
 	@test/vm/needs build vm
 	$(GO) run ./test/tally '$(in-vm) -test.run "$(RUN)"'
 
-in-vm = $(GO) run ./test/vm -tree bin/tree -put bin/vm -deadline 21m vm/tests -test.v -test.timeout 19m
+in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm -deadline 21m vm/tests -test.v -test.timeout 19m
 
 # What needs the real kernel: packages with tests that are tagged so, and those whose edges the build machine may lack.
 VMTESTS = $(sort $(filter-out test/bench,$(patsubst %/,%,$(dir \
@@ -79,6 +79,7 @@ bin/vm:
 	  CGO_ENABLED=0 $(GO) test -c -tags e2e -o $@/$$name/$$name.test ./$$package; \
 	  if [ -d $$package/testdata ]; then cp -r $$package/testdata $@/$$name/; fi; done
 	@cp test/vm/tests $@/
+	@$(GO) run ./test/nbft/table >$@/nbft # what the guest finds in its firmware
 
 check: ## formatting, vet, linters, man pages, generated files, module files
 	@test/vm/needs build check

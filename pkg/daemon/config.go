@@ -77,7 +77,7 @@ func (d *daemon) watchIdentity(ctx context.Context) {
 // unusable gives the first of the problems that is about a whole file which is not in force as it is.
 func unusable(problems []config.Problem) string {
 	for _, p := range problems {
-		if p.Severity == config.Error && p.Key == "" {
+		if p.ID == config.UnusableFile {
 			return p.String()
 		}
 	}

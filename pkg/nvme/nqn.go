@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -12,10 +13,13 @@ const DiscoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
 // MaxNQN is the longest NQN in bytes, without its terminating NUL (Base 2.1, section 4.7).
 const MaxNQN = 223
 
-// CheckNQN tells why s cannot be an NQN: "nqn.YYYY-MM.", something behind it,
-// printable ASCII without white space, at most [MaxNQN] bytes. A comma is refused
-// too, as the options of /dev/nvme-fabrics have no quoting.
-func CheckNQN(s string) error {
+// CheckName tells why s cannot name a subsystem or a host to the kernel: printable ASCII without
+// white space, at most [MaxNQN] bytes, and no comma, as the options of /dev/nvme-fabrics have no
+// quoting. The kernel and many targets take names that are no NQN by the specification, and so do we.
+func CheckName(s string) error {
+	if s == "" {
+		return errors.New("NQN is missing")
+	}
 	if len(s) > MaxNQN {
 		return fmt.Errorf("NQN of %d bytes is longer than %d", len(s), MaxNQN)
 	}
@@ -23,6 +27,15 @@ func CheckNQN(s string) error {
 		if s[i] < 0x21 || s[i] > 0x7e || s[i] == ',' {
 			return fmt.Errorf("NQN has byte 0x%02x at offset %d, which is not allowed", s[i], i)
 		}
+	}
+	return nil
+}
+
+// CheckNQN tells why s cannot be an NQN by the specification: as [CheckName], and of the form
+// "nqn.YYYY-MM." with something behind it.
+func CheckNQN(s string) error {
+	if err := CheckName(s); err != nil {
+		return err
 	}
 	rest, ok := strings.CutPrefix(s, "nqn.")
 	if !ok {

@@ -93,7 +93,7 @@ func New(kind Kind, t TID) (TID, error) {
 	if t.NQN == "" && kind == Discovery {
 		t.NQN = nvme.DiscoveryNQN
 	}
-	if err := nvme.CheckNQN(t.NQN); err != nil {
+	if err := nvme.CheckName(t.NQN); err != nil {
 		return TID{}, err
 	}
 	return t, nil
