@@ -20,7 +20,7 @@ var errQueueClosed = errors.New("connection closed by this host")
 // called by any number of goroutines.
 type queue struct {
 	id        uint16
-	c         *net.TCPConn
+	c         net.Conn
 	maxH2C    int // most data in one H2CData
 	inCapsule int // most data in one capsule
 	slots     chan uint16
@@ -58,6 +58,11 @@ func openQueue(ctx context.Context, cfg *HostConfig, id uint16, depth, inCapsule
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Time{})
+	return newQueue(c, resp, id, depth, inCapsule, maxData), nil
+}
+
+// newQueue makes a queue of a connection that is initialized.
+func newQueue(c net.Conn, resp *ICResp, id uint16, depth, inCapsule, maxData int) *queue {
 	q := &queue{
 		id: id, c: c, inCapsule: inCapsule,
 		maxH2C:  int(min(resp.MaxH2CData, 1<<20)),
@@ -66,14 +71,14 @@ func openQueue(ctx context.Context, cfg *HostConfig, id uint16, depth, inCapsule
 		pending: make(map[uint16]*call),
 		done:    make(chan struct{}),
 	}
-	q.w.HeaderDigest, q.w.DataDigest = cfg.HeaderDigest, cfg.DataDigest
+	q.w.HeaderDigest, q.w.DataDigest = resp.HeaderDigest, resp.DataDigest
 	for i := range depth {
 		q.slots <- uint16(i)
 	}
 	r := NewReader(bufio.NewReaderSize(c, 4096), HostSide, maxData)
-	r.HeaderDigest, r.DataDigest = cfg.HeaderDigest, cfg.DataDigest
+	r.HeaderDigest, r.DataDigest = resp.HeaderDigest, resp.DataDigest
 	q.wg.Go(func() { q.receive(r) })
-	return q, nil
+	return q
 }
 
 // exec sends a command and waits for its completion. out is data for the

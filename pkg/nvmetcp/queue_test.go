@@ -1,0 +1,108 @@
+package nvmetcp
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/nvme"
+)
+
+// pipeQueue makes a queue whose controller is the other end of a pipe.
+func pipeQueue(t testing.TB) (*queue, net.Conn) {
+	t.Helper()
+	host, controller := net.Pipe()
+	q := newQueue(host, &ICResp{MaxH2CData: 4096}, 0, 4, 1024, 8192)
+	t.Cleanup(func() { controller.Close(); q.close() })
+	return q, controller
+}
+
+// What comes for a command that was given up goes nowhere, and its slot is used again.
+func TestAbandonedCommand(t *testing.T) {
+	q, controller := pipeQueue(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	in := []byte("untouched")
+	read := NewReader(controller, TargetSide, 4096)
+	write := NewWriter(controller)
+	done := make(chan error, 1)
+	go func() {
+		var sqe SQE
+		_, err := q.exec(ctx, &sqe, nil, in)
+		done <- err
+	}()
+	p, err := read.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Fatal("cancelled command succeeded")
+	}
+	cid := p.(*CapsuleCmd).SQE.CID()
+	if err := write.Write(&C2HData{CID: cid, Last: true, Success: true, Data: []byte("too late!")}); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 { // twice as many as there are slots
+		go func() {
+			var sqe SQE
+			_, err := q.exec(t.Context(), &sqe, nil, nil)
+			done <- err
+		}()
+		p, err := read.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := write.Write(&CapsuleResp{NewCQE(p.(*CapsuleCmd).SQE.CID(), 0, 0, 0, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(in) != "untouched" {
+		t.Errorf("buffer of the cancelled command is %q", in)
+	}
+}
+
+// FuzzQueue feeds a host with what a controller might answer while a read and a write
+// are under way.
+func FuzzQueue(f *testing.F) {
+	ok := &CapsuleResp{NewCQE(0, 0, 0, 0, 0)}
+	f.Add(encodePDUs(&C2HData{Last: true, Success: true, Data: make([]byte, 512)}))
+	f.Add(encodePDUs(&R2T{CID: 1, Length: 2000}, &CapsuleResp{NewCQE(1, 0, 0, 0, 0)}))
+	f.Add(encodePDUs(&R2T{CID: 0, Length: 1}, ok))
+	f.Add(encodePDUs(&C2HData{Data: make([]byte, 4096)}, ok, ok))
+	f.Add(encodePDUs(&TermReq{FromController: true, FES: 1}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		host, controller := net.Pipe()
+		q := newQueue(host, &ICResp{MaxH2CData: 4096}, 0, 4, 1024, 8192)
+		go io.Copy(io.Discard, controller)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		guard := make([]byte, 1024)
+		done := make(chan struct{}, 2)
+		go func() {
+			sqe := SQE{nvme.OpRead}
+			q.exec(ctx, &sqe, nil, guard[:512:512])
+			done <- struct{}{}
+		}()
+		go func() {
+			sqe := SQE{nvme.OpWrite}
+			q.exec(ctx, &sqe, make([]byte, 2000), nil)
+			done <- struct{}{}
+		}()
+		controller.SetWriteDeadline(time.Now().Add(time.Second))
+		controller.Write(b)
+		controller.Close()
+		<-done
+		<-done
+		q.close()
+		for _, c := range guard[512:] {
+			if c != 0 {
+				t.Fatal("wrote behind the buffer")
+			}
+		}
+	})
+}
