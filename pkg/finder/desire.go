@@ -20,6 +20,9 @@ func (f *Finder) desire() {
 	for _, w := range wants {
 		d := f.find(w.TID, kept)
 		if d == nil {
+			if f.excludedByConfig(w.TID) {
+				continue
+			}
 			d = f.add(w)
 		}
 		kept[d] = true
