@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,9 @@ var (
 		{"DEVICE", "device"}, {"STATE", "state"}, {"TRANSPORT", "transport"}, {"TRADDR", "traddr"}, {"TRSVCID", "trsvcid"},
 		{"HOST-TRADDR", "host-traddr"}, {"HOST-IFACE", "host-iface"}, {"ORIGIN", "origin"}, {"SUBSYSNQN", "subsysnqn"},
 	}
+	// What only daemons have that show their controllers as objects.
+	finderMore       = []column{{"OWNER", "owner"}}
+	connectorMore    = []column{{"SRC-ADDR", "src-addr"}, {"OWNER", "owner"}}
 	connectorColumns = []column{
 		{"DEVICE", "device"}, {"STATE", "state"}, {"TRANSPORT", "transport"}, {"TRADDR", "traddr"}, {"TRSVCID", "trsvcid"},
 		{"HOST-TRADDR", "host-traddr"}, {"HOST-IFACE", "host-iface"}, {"SUBSYSNQN", "subsysnqn"},
@@ -62,6 +66,11 @@ func (t *tool) ls(short string, columns []column) *cobra.Command {
 	detailed := false
 	cmd := t.command("ls", short, func(ctx context.Context, c *bus.Client) (printer, error) {
 		// The table shows more than the short list has; JSON is the answer as it is.
+		if t.output == "table" && !detailed {
+			if rows, ok, err := t.rows(ctx, c); ok || err != nil {
+				return printer{table: func(w io.Writer) error { return rowTable(t.columns(columns), rows).write(w, "") }}, err
+			}
+		}
 		list, err := c.Controllers(ctx, detailed || t.output == "table")
 		if err != nil {
 			return printer{}, err
@@ -78,6 +87,16 @@ func (t *tool) ls(short string, columns []column) *cobra.Command {
 	})
 	cmd.Flags().BoolVarP(&detailed, "detailed", "d", false, "show all that is known about each controller")
 	return cmd
+}
+
+// columns adds those that only objects have, before the last one.
+func (t *tool) columns(columns []column, more ...column) []column {
+	added := connectorMore
+	if t.daemon == "stafd" {
+		added = finderMore
+	}
+	last := len(columns) - 1
+	return slices.Concat(columns[:last], added, more, columns[last:])
 }
 
 // blocks shows each controller below its name.

@@ -14,7 +14,8 @@ import (
 )
 
 // status makes the command of that name. Its JSON is process_info with a member
-// "controllers", each with its "log_pages" where the daemon has such.
+// "controllers", each with its "log_pages" where the daemon has such, and a member "objects" with what
+// the typed interface tells of them.
 func (t *tool) status(short string, columns []column) *cobra.Command {
 	return t.command("status", short, func(ctx context.Context, c *bus.Client) (printer, error) {
 		raw, err := c.ProcessInfo(ctx)
@@ -36,6 +37,10 @@ func (t *tool) status(short string, columns []column) *cobra.Command {
 		if err != nil {
 			return printer{}, err
 		}
+		rows, typed, err := t.rows(ctx, c)
+		if err != nil {
+			return printer{}, err
+		}
 		var pages []bus.Page
 		if t.daemon == "stafd" {
 			if pages, _, err = c.Pages(ctx); err != nil {
@@ -43,6 +48,9 @@ func (t *tool) status(short string, columns []column) *cobra.Command {
 			}
 		}
 		return printer{table: func(w io.Writer) error {
+			if typed {
+				return t.statusRows(w, info, columns, rows, pages)
+			}
 			return t.statusTable(w, info, columns, list, pages)
 		}}, nil
 	})
@@ -58,14 +66,39 @@ func (t *tool) statusTable(w io.Writer, info bus.Object, columns []column, list 
 		all := append(append(append([]column{}, columns[:last]...), statusColumns...), columns[last])
 		_ = controllerTable(all, list).write(&b, "  ")
 	}
-	if t.daemon == "stafd" {
-		fmt.Fprintf(&b, "\nlog pages: %d\n", len(pages))
-		if len(pages) > 0 {
-			_ = pageTable(pages, time.Now()).write(&b, "  ")
-		}
-	}
+	t.statusPages(&b, pages)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// statusRows is statusTable for a daemon that shows its controllers as objects.
+func (t *tool) statusRows(w io.Writer, info bus.Object, columns []column, rows []row, pages []bus.Page) error {
+	var b strings.Builder
+	b.WriteString(t.daemon + "\n")
+	tree(&b, info, "  ")
+	more := statusColumns
+	if t.daemon == "stafd" {
+		more = statusColumns[1:] // attempts are not counted there
+	}
+	table := rowTable(t.columns(columns, more...), rows)
+	fmt.Fprintf(&b, "\ncontrollers: %d\n", len(table.rows))
+	if len(table.rows) > 0 {
+		_ = table.write(&b, "  ")
+	}
+	t.statusPages(&b, pages)
+	remarks(&b, rows, time.Now())
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (t *tool) statusPages(b *strings.Builder, pages []bus.Page) {
+	if t.daemon != "stafd" {
+		return
+	}
+	fmt.Fprintf(b, "\nlog pages: %d\n", len(pages))
+	if len(pages) > 0 {
+		_ = pageTable(pages, time.Now()).write(b, "  ")
+	}
 }
 
 func pageTable(pages []bus.Page, now time.Time) *table {
@@ -97,7 +130,15 @@ func (t *tool) statusJSON(ctx context.Context, c *bus.Client, info bus.Object) (
 		}
 		controllers[i] = append(controllers[i], bus.Member{Name: "log_pages", Value: orderedAll(entries)})
 	}
-	return printer{json: append(info, bus.Member{Name: "controllers", Value: controllers})}, nil
+	info = append(info, bus.Member{Name: "controllers", Value: controllers})
+	rows, typed, err := t.rows(ctx, c)
+	if err != nil {
+		return printer{}, err
+	}
+	if typed {
+		info = append(info, bus.Member{Name: "objects", Value: objectsJSON(rows)})
+	}
+	return printer{json: info}, nil
 }
 
 // idOf reads the identity out of a dictionary of list_controllers.

@@ -21,6 +21,15 @@ type tool struct {
 	connect func(context.Context, bus.Options) (*bus.Client, error)
 	opts    bus.Options
 	output  string
+
+	exclusions string // list that disconnect --exclude writes; empty for that of the host
+	kernel     func(owner string) (k Kernel, done func())
+	terminal   func(io.Reader) bool
+	uid        int
+}
+
+func newTool(daemon string, connect func(context.Context, bus.Options) (*bus.Client, error), opts bus.Options) *tool {
+	return &tool{daemon: daemon, connect: connect, opts: opts, kernel: newHost, terminal: isTerminal, uid: os.Geteuid()}
 }
 
 // errUsage marks a command line that makes no sense.
@@ -71,13 +80,7 @@ func (t *tool) root(name, short string) *cobra.Command {
 func (t *tool) command(use, short string, run func(context.Context, *bus.Client) (printer, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%w: %q is one argument too many", errUsage, args[0])
-			}
-			return nil
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := t.connect(cmd.Context(), t.opts)
 			if err != nil {
@@ -124,6 +127,8 @@ func writeJSON(w io.Writer, v any) error {
 // explain says what to do about an error.
 func (t *tool) explain(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, bus.ErrNotRunning):
 		return fmt.Errorf("%s is not running: systemctl start %s", t.daemon, t.daemon)
 	case errors.Is(err, bus.ErrNoBus):
@@ -131,8 +136,10 @@ func (t *tool) explain(err error) error {
 	case errors.Is(err, bus.ErrNotPermitted) && os.Geteuid() != 0:
 		return fmt.Errorf("%w: try again as root", err)
 	}
-	if errors.Is(err, errNoController) || errors.Is(err, errSeveral) {
-		return err
+	for _, own := range []error{errNoController, errSeveral, errNoneSelected, errSeveralSelected, errOldDaemon, errNotInTime} {
+		if errors.Is(err, own) {
+			return err
+		}
 	}
 	return fmt.Errorf("cannot ask %s: %w", t.daemon, err)
 }

@@ -1,0 +1,412 @@
+package ctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/test/privatebus"
+)
+
+// dcs and iocs are the controllers of daemons that do at once what they are asked for.
+type dcs struct {
+	mu    sync.Mutex
+	list  []bus.DiscoveryController
+	asked []string
+}
+
+func (d *dcs) DiscoveryControllers(_ context.Context, keys []string) ([]bus.DiscoveryController, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return some(d.list, keys, func(c *bus.DiscoveryController) string { return c.Key }), nil
+}
+
+func some[T any](all []T, keys []string, key func(*T) string) []T {
+	var list []T
+	for _, c := range all {
+		if keys == nil || slices.Contains(keys, key(&c)) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (d *dcs) Reconnect(_ context.Context, key string) error { return d.ask("reconnect " + key) }
+func (d *dcs) Refresh(_ context.Context, key string) error   { return d.ask("refresh " + key) }
+
+func (d *dcs) ask(what string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = append(d.asked, what)
+	return nil
+}
+
+type iocs struct {
+	mu    sync.Mutex
+	list  []bus.IOController
+	asked []string
+	fails error
+	tell  func(string)
+}
+
+func (d *iocs) IOControllers(_ context.Context, keys []string) ([]bus.IOController, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return some(d.list, keys, func(c *bus.IOController) string { return c.Key }), nil
+}
+
+func (d *iocs) Reconnect(_ context.Context, key string) error {
+	return d.ask("reconnect", key, func(c *bus.IOController) { c.State, c.Device = "connected", "nvme9" })
+}
+
+func (d *iocs) Disconnect(_ context.Context, key string) error {
+	return d.ask("disconnect", key, func(c *bus.IOController) { c.State, c.Device = "disconnected", "" })
+}
+
+func (d *iocs) ask(what, key string, change func(*bus.IOController)) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = append(d.asked, what+" "+key)
+	for i := range d.list {
+		if d.list[i].Key != key {
+			continue
+		}
+		if d.fails != nil {
+			d.list[i].LastError, d.list[i].LastErrorTime = d.fails.Error(), time.Now().Add(time.Second)
+		} else {
+			change(&d.list[i])
+		}
+	}
+	if d.tell != nil {
+		d.tell(key)
+	}
+	return nil
+}
+
+func (d *iocs) requests() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := strings.Join(d.asked, ", ")
+	d.asked = nil
+	return all
+}
+
+// typedFabric serves both daemons with objects.
+func typedFabric(t *testing.T) (bus.Options, *dcs, *iocs) {
+	t.Helper()
+	now := time.Now()
+	f := newFabric()
+	staf := &dcs{list: []bus.DiscoveryController{
+		{
+			Key: "d1", ID: f.controllers[0].ID, HostID: "h", Origins: []string{"configured stafd.conf:3", "mdns cdc"}, Device: "nvme0",
+			KernelState: "live", SessionState: "held", Registration: "registered", PageGeneration: 12, Records: 2, PageReadTime: now, Disposition: bus.Active, Owner: "stas",
+		},
+		{
+			Key: "d2", ID: f.controllers[1].ID, Origins: []string{"mdns far\x1b[2J"}, SessionState: "waiting", LastError: "connection refused\x1b[31m",
+			LastErrorTime: now.Add(-26*time.Hour - 30*time.Second), NextRetry: now.Add(5*time.Hour + 30*time.Second), Disposition: bus.Active,
+		},
+	}}
+	path := func(key, device, traddr, state string) bus.IOController {
+		return bus.IOController{
+			Key: key, ID: bus.ID{Transport: "tcp", Traddr: traddr, Trsvcid: "4420", SubsysNQN: "nqn.2026-01.test:a", HostIface: "eth0", HostNQN: hostNQN},
+			Device: device, State: state, KernelState: "live", Owner: "stas", SrcAddr: "192.0.2.77", Reasons: []string{"listed by x"},
+		}
+	}
+	a, b, c, twin := path("i1", "nvme1", "192.0.2.1", "connected"), path("i2", "nvme2", "2001:db8::2", "reconnecting"), path("i3", "", "192.0.2.3", "waiting"), path("i4", "", "192.0.2.1", "duplicate")
+	a.PendingChanges, a.BlockDevices = []string{"kato", "hdr-digest"}, []string{"nvme1n1"}
+	c.Attempts, c.LastError, c.LastErrorTime, c.Owner, c.SrcAddr = 3, "cannot connect: timeout", now.Add(-2*time.Hour-30*time.Second), "", ""
+	c.ID.SubsysNQN = "nqn.2026-01.test:b"
+	stac := &iocs{list: []bus.IOController{a, b, c, twin}}
+	busDaemon := privatebus.Start(t)
+	opts := quiet(busDaemon)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	fs, cs := bus.NewFinderServer(opts, f, f, f), bus.NewConnectorServer(opts, f, f)
+	fs.ServeControllers(staf)
+	cs.ServeControllers(stac)
+	stac.tell = cs.ControllerChanged
+	wg.Go(func() { _ = fs.Run(ctx) })
+	wg.Go(func() { _ = cs.Run(ctx) })
+	<-fs.Settled()
+	<-cs.Settled()
+	return opts, staf, stac
+}
+
+func TestTypedOutput(t *testing.T) {
+	opts, _, _ := typedFabric(t)
+	for name, args := range map[string][]string{
+		"staf-typed-ls": {"ls"}, "staf-typed-status": {"status"}, "stac-typed-ls": {"ls"}, "stac-typed-status": {"status"},
+	} {
+		root := Stafctl(opts)
+		if strings.HasPrefix(name, "stac") {
+			root = Stacctl(opts)
+		}
+		out, errs, status := run(t, root, args...)
+		if status != 0 || errs != "" || strings.Contains(out, "\x1b") {
+			t.Fatalf("%s: status %d, %s%s", name, status, errs, out)
+		}
+		golden(t, name, out)
+	}
+	out, _, _ := run(t, Stacctl(opts), "status", "-o", "json")
+	var info struct {
+		Objects []struct {
+			Key, State string
+			Reasons    []string
+			Attempts   int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &info); err != nil || len(info.Objects) != 4 || info.Objects[0].Reasons[0] != "listed by x" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestSelectors(t *testing.T) {
+	opts, staf, stac := typedFabric(t)
+	for _, c := range []struct {
+		args   []string
+		asked  string
+		errs   string
+		status int
+	}{
+		{[]string{"reconnect", "nvme1"}, "reconnect i1", "", 0},
+		{[]string{"reconnect", "/dev/nvme9"}, "reconnect i1", "", 0},
+		{[]string{"reconnect", "192.0.2.3"}, "reconnect i3", "", 0},
+		{[]string{"disconnect", "[2001:DB8:0::2]:4420"}, "", "no controller has this", 1},
+		{[]string{"disconnect", "2001:DB8:0::2"}, "disconnect i2", "", 0},
+		{[]string{"disconnect", "nqn.2026-01.test:a"}, "", "several controllers are meant", 1},
+		{[]string{"reconnect", "nqn.2026-01.test:b"}, "reconnect i3", "", 0},
+		{[]string{"disconnect", "nqn.2026-01.test:a", "--all"}, "disconnect i1, disconnect i4, disconnect i2", "", 0},
+		{[]string{"disconnect"}, "", "say which controller", 2},
+		{[]string{"disconnect", "a", "b"}, "", `"b" is one argument too many`, 2},
+	} {
+		_, errs, status := run(t, Stacctl(opts), c.args...)
+		if got := stac.requests(); got != c.asked || status != c.status || !strings.Contains(errs, c.errs) || c.errs == "" && errs != "" {
+			t.Errorf("%v: asked %q, status %d, %s", c.args, got, status, errs)
+		}
+	}
+	if out, _, status := run(t, Stafctl(opts), "refresh", "nvme0"); status != 0 || !strings.Contains(out, "reading its log page") || !slices.Equal(staf.asked, []string{"refresh d1"}) {
+		t.Errorf("refresh: %d %s %v", status, out, staf.asked)
+	}
+	if out, _, _ := run(t, Stacctl(opts), "__complete", "disconnect", ""); !strings.Contains(out, "nqn.2026-01.test:a\n") || !strings.Contains(out, "2001:db8::2\n") {
+		t.Errorf("completion: %s", out)
+	}
+	stac.fails = errors.New("out of order")
+	if _, errs, status := run(t, Stacctl(opts), "reconnect", "192.0.2.3"); status != 0 && !strings.Contains(errs, "out of order") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
+
+func TestRequestsOfAnOldDaemon(t *testing.T) {
+	opts := quiet(privatebus.Start(t))
+	serve(t, opts, newFabric())
+	if _, errs, status := run(t, Stacctl(opts), "reconnect", "nvme1"); status != 1 || !strings.Contains(errs, "another version") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
+
+func TestExcludeBeforeDisconnect(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	tool := newTool("stacd", bus.ConnectConnector, opts)
+	tool.exclusions = filepath.Join(t.TempDir(), "exclusions.conf")
+	out, errs, status := run(t, stacctl(tool), "disconnect", "nvme1", "--exclude")
+	if status != 0 || errs != "" || stac.requests() != "disconnect i1" || !strings.Contains(out, "excluded in ") {
+		t.Fatalf("status %d, %s%s", status, out, errs)
+	}
+	b, err := os.ReadFile(tool.exclusions)
+	if err != nil || !strings.Contains(string(b), "transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.2026-01.test:a;host-iface=eth0") {
+		t.Errorf("%v: %s", err, b)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	for _, output := range []string{"table", "json"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		root := Stacctl(opts)
+		r, w := io.Pipe()
+		root.SetOut(w)
+		root.SetArgs([]string{"watch", "-o", output})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := root.ExecuteContext(ctx); err != nil {
+				t.Error(err)
+			}
+			w.Close()
+		})
+		lines := make(chan string, 100)
+		go func() {
+			var text strings.Builder
+			buf := make([]byte, 4096)
+			for {
+				n, err := r.Read(buf)
+				text.Write(buf[:n])
+				if strings.HasSuffix(text.String(), "\n") {
+					for line := range strings.Lines(text.String()) {
+						lines <- line
+					}
+					text.Reset()
+				}
+				if err != nil {
+					close(lines)
+					return
+				}
+			}
+		}()
+		expect := func(parts ...string) {
+			t.Helper()
+			select {
+			case line := <-lines:
+				for _, p := range parts {
+					if !strings.Contains(line, p) {
+						t.Errorf("%q has no %q", line, p)
+					}
+				}
+				if output == "json" && !json.Valid([]byte(line)) {
+					t.Errorf("%s", line)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("nothing for 20 s")
+			}
+		}
+		expect("up")
+		for range 4 {
+			expect("known", "nqn.2026-01.test:")
+		}
+		stac.mu.Lock()
+		stac.list[0].State = "waiting " + output
+		stac.mu.Unlock()
+		stac.tell("i1")
+		if output == "json" {
+			expect(`"event": "changed"`, `"key": "i1"`, `"properties": {"State": "waiting json"}`)
+		} else {
+			expect("changed", "192.0.2.1", "-> waiting table")
+		}
+		cancel()
+		wg.Wait()
+		for range lines {
+		}
+	}
+}
+
+// machine is a Kernel in memory.
+type machine struct {
+	mu     sync.Mutex
+	list   []kernel.Controller
+	owners map[string]registry.Owner
+	gone   []string
+	refuse string
+}
+
+func (m *machine) Controllers() ([]kernel.Controller, error) { return m.list, nil }
+
+func (m *machine) Owner(name string) registry.Owner {
+	if o, ok := m.owners[name]; ok {
+		return o
+	}
+	return registry.NoOwner()
+}
+
+func (m *machine) Disconnect(_ context.Context, r kernel.DisconnectRequest) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.Name == m.refuse {
+		return kernel.ErrBusy
+	}
+	if r.Expect.Inode == 0 {
+		return errors.New("the identity is missing")
+	}
+	if !r.AnyOwner && r.AllowUnowned != (m.Owner(r.Name).Kind() == registry.KindNone) {
+		return kernel.ErrNotOurs
+	}
+	m.gone = append(m.gone, r.Name)
+	return nil
+}
+
+func TestDisconnectAll(t *testing.T) {
+	controller := func(name string, transport nvme.Transport) kernel.Controller {
+		return kernel.Controller{Name: name, Inode: 7, Live: tid.Live{Transport: transport, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.x"}}
+	}
+	for _, c := range []struct {
+		args   []string
+		answer string // "" stands for no terminal
+		gone   string
+		errs   string
+		status int
+		as     string
+	}{
+		{nil, "", "nvme1", "", 0, "stas"},
+		{[]string{"--owner", "discoverd"}, "", "nvme3", "", 0, "discoverd"},
+		{[]string{"--owner", "stas"}, "yes\n", "nvme2", "connect again", 0, "stas"},
+		{[]string{"--owner", "stas"}, "y\n", "", "nothing was disconnected", 1, "stas"},
+		{[]string{"--owner", "nobody"}, "no terminal was asked", "", "", 0, "nobody"},
+		{[]string{"--force"}, "", "nvme1 nvme2 nvme3 nvme4", "connect again", 0, "stas"},
+		{[]string{"--force"}, "\n", "", "nothing was disconnected", 1, "stas"},
+		{[]string{"--force", "--owner", "stas"}, "", "", "exclude each other", 2, ""},
+		{[]string{"--owner", ""}, "", "", "no name", 2, ""},
+	} {
+		m := &machine{
+			list: []kernel.Controller{controller("nvme0", nvme.PCIe), controller("nvme1", nvme.TCP), controller("nvme2", nvme.TCP),
+				controller("nvme3", nvme.RDMA), controller("nvme4", nvme.FC)},
+			owners: map[string]registry.Owner{"nvme2": registry.OwnedBy("stas"), "nvme3": registry.OwnedBy("discoverd"), "nvme4": registry.UnknownOwner(errors.New("unreadable"))},
+		}
+		as := ""
+		tool := newTool("stacd", bus.ConnectConnector, bus.Options{Address: "unix:path=/nonexistent"})
+		tool.uid = 0
+		tool.kernel = func(owner string) (Kernel, func()) { as = owner; return m, func() {} }
+		tool.terminal = func(io.Reader) bool { return c.answer != "" }
+		root := stacctl(tool)
+		root.SetIn(strings.NewReader(c.answer))
+		_, errs, status := run(t, root, append([]string{"disconnect-all"}, c.args...)...)
+		slices.Sort(m.gone)
+		if got := strings.Join(m.gone, " "); got != c.gone || status != c.status || !strings.Contains(errs, c.errs) || as != c.as {
+			t.Errorf("%v answered %q: gone %q as %q, status %d, %s", c.args, c.answer, got, as, status, errs)
+		}
+	}
+}
+
+func TestDisconnectAllThatFails(t *testing.T) {
+	m := &machine{refuse: "nvme1", list: []kernel.Controller{{Name: "nvme1", Inode: 1, Live: tid.Live{Transport: nvme.TCP}}, {Name: "nvme2", Inode: 1, Live: tid.Live{Transport: nvme.TCP}}}}
+	tool := newTool("stacd", bus.ConnectConnector, bus.Options{})
+	tool.uid, tool.kernel = 0, func(string) (Kernel, func()) { return m, func() {} }
+	out, errs, status := run(t, stacctl(tool), "disconnect-all")
+	if status != 1 || !strings.Contains(out, "nvme2") || !strings.Contains(errs, "busy") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+	tool.uid = 1000
+	if _, errs, status := run(t, stacctl(tool), "disconnect-all"); status != 1 || !strings.Contains(errs, "only root") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
+
+func TestIsTerminal(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for what, r := range map[string]io.Reader{"/dev/null": null, "text": strings.NewReader("yes")} {
+		if isTerminal(r) {
+			t.Errorf("%s is a terminal", what)
+		}
+	}
+	if p, err := os.Open("/dev/ptmx"); err == nil {
+		defer p.Close()
+		if !isTerminal(p) {
+			t.Error("a pseudo terminal is none")
+		}
+	}
+}
