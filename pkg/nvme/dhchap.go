@@ -18,7 +18,7 @@ func ParseDHCHAPSecret(s string) (DHCHAPSecret, error) {
 	if err != nil {
 		return DHCHAPSecret{}, fmt.Errorf("cannot use DH-HMAC-CHAP secret: %w", err)
 	}
-	return DHCHAPSecret{Hash: h, Key: Key{key}}, nil
+	return DHCHAPSecret{Hash: h, Key: newKey(key)}, nil
 }
 
 // CheckDHCHAPSecret tells why the kernel would refuse s as dhchap_secret or
@@ -34,10 +34,10 @@ func (s DHCHAPSecret) Transformed(nqn string) Key {
 	if s.Hash == HashNone {
 		return s.Key
 	}
-	m := hmac.New(s.Hash.new(), s.Key.b)
+	m := hmac.New(s.Hash.new(), s.Key.Bytes())
 	m.Write([]byte(nqn))
 	m.Write([]byte(overFabrics))
-	return Key{m.Sum(nil)}
+	return newKey(m.Sum(nil))
 }
 
 // overFabrics ends what DH-HMAC-CHAP and PSK identities put under an HMAC.

@@ -24,7 +24,7 @@ func ParseTLSKey(s string) (TLSKey, error) {
 	if err != nil {
 		return TLSKey{}, fmt.Errorf("cannot use TLS key: %w", err)
 	}
-	return TLSKey{Hash: h, Key: Key{key}}, nil
+	return TLSKey{Hash: h, Key: newKey(key)}, nil
 }
 
 // CheckTLSKey tells why s is no configured PSK. No error shows any of s.
@@ -63,7 +63,7 @@ func (k TLSKey) Derive(version TLSIdentityVersion, hostNQN, subNQN string, how T
 			cipher = HashSHA384
 		}
 	}
-	retained := k.Key.b
+	retained := k.Key.Bytes()
 	if k.Hash != HashNone {
 		if retained, err = expandLabel(k.Hash, retained, "HostNQN", hostNQN, how); err != nil {
 			return fail(err)
@@ -82,7 +82,7 @@ func (k TLSKey) Derive(version TLSIdentityVersion, hostNQN, subNQN string, how T
 	if err != nil {
 		return fail(err)
 	}
-	return identity, Key{b}, nil
+	return identity, newKey(b), nil
 }
 
 // expandLabel is HKDF-Extract without salt, then HKDF-Expand-Label of RFC 8446 to the
