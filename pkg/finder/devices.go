@@ -15,6 +15,12 @@ import (
 // changed takes in one change of the kernel's controllers.
 func (f *Finder) changed(c kernel.Change) {
 	switch {
+	case c.ScanDone:
+		f.scanned = true
+		f.touchAll()
+		for _, d := range f.dcs {
+			f.look(d) // what was told of it may have been lost with its beginning and its end
+		}
 	case c.FabricsDevice:
 		f.sched.Kick(nil)
 	case c.FC != nil:

@@ -52,12 +52,12 @@ func (f *Finder) orphaned(c kernel.Controller, err error) {
 	if err != nil {
 		return
 	}
-	if f.devices[c.Name] == nil {
+	if f.bound[c.Name] == nil {
 		f.saw(kernel.Change{Name: c.Name, Controller: &c})
 	}
-	if d := f.devices[c.Name]; d != nil && f.bound[c.Name] == nil && d.Inode == c.Inode && f.opts.Ownership.Owner(c.Name).Is(Owner) {
+	if f.bound[c.Name] == nil && f.opts.Ownership.Owner(c.Name).Is(Owner) {
 		f.log.Info("disconnecting what is no longer wanted", "device", c.Name)
-		f.sched.Disconnect(idOf(d), disconnectRequest(d))
+		f.sched.Disconnect(idOf(&c), disconnectRequest(&c))
 	}
 }
 

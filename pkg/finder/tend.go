@@ -26,6 +26,8 @@ func (f *Finder) tend(d *dc) {
 	case f.identity.Host.NQN == "" && d.device == nil:
 		f.sched.Drop(d.id())
 		return
+	case !f.scanned && d.device == nil:
+		return // it may be connected; the kernel would connect it a second time
 	}
 	f.freeze(d)
 	switch {
