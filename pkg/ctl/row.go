@@ -23,6 +23,9 @@ type row struct {
 	properties                                         bus.Object
 }
 
+// duplicate is the state of another description of a connection that is there already.
+const duplicate = "duplicate"
+
 func discoveryRow(c *bus.DiscoveryController) row {
 	var origins []string
 	for _, o := range c.Origins {
@@ -106,7 +109,7 @@ func rowTable(columns []column, rows []row) *table {
 		t.header = append(t.header, c.header)
 	}
 	for i := range rows {
-		if rows[i].state == "duplicate" {
+		if rows[i].state == duplicate {
 			continue
 		}
 		cells := make([]string, len(columns))

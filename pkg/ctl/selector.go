@@ -20,7 +20,7 @@ var (
 // selects says whether a controller is meant by a device name, an NQN, an address, or the key of its object.
 func (r *row) selects(selector string) bool {
 	switch {
-	case selector == "":
+	case selector == "" || r.state == duplicate:
 		return false
 	case selector == r.device, selector == r.key, selector == r.id.SubsysNQN, strings.TrimPrefix(selector, "/dev/") == r.device && r.device != "":
 		return true
