@@ -77,6 +77,7 @@ type Connector struct {
 	names      map[string][]string // addresses of host names, by the last lookup that succeeded
 
 	pages    map[string]*dlp // by key
+	scanned  bool            // all connections that were there at the start have been told
 	answered bool            // stafd has listed its pages when it was asked last
 	iocs     map[tid.TID]*ioc
 	places   map[place][]*ioc

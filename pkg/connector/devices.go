@@ -13,6 +13,10 @@ import (
 // changed takes in one change of the kernel's controllers.
 func (c *Connector) changed(ch kernel.Change) {
 	switch {
+	case ch.ScanDone:
+		c.scanned = true
+		c.touchAll()
+		c.verify()
 	case ch.FabricsDevice:
 		c.sched.Kick(nil)
 	case ch.Name == "":
@@ -21,6 +25,31 @@ func (c *Connector) changed(ch kernel.Change) {
 	default:
 		c.saw(ch.Controller)
 	}
+}
+
+// verify looks whether what is known is still there, after events were lost: of a connection
+// whose beginning and end were both among them nothing is told.
+func (c *Connector) verify() {
+	known := map[string]uint64{}
+	for name, i := range c.bound {
+		known[name] = i.device.Inode
+	}
+	if len(known) == 0 {
+		return
+	}
+	go func() {
+		for name, inode := range known {
+			ctrl, err := c.opts.Read(name)
+			if err == nil && ctrl.Inode == inode || err != nil && !errors.Is(err, kernel.ErrGone) {
+				continue
+			}
+			c.loop.Post(func() {
+				if i := c.bound[name]; i != nil && i.device.Inode == inode {
+					c.vanished(name)
+				}
+			})
+		}
+	}()
 }
 
 func (c *Connector) vanished(name string) {
