@@ -76,7 +76,7 @@ func (o *discoverFlags) options(ctx context.Context) (discover.Options, error) {
 	if o.transport != string(nvme.TCP) {
 		return opts, fmt.Errorf("cannot discover over %q: only tcp is spoken without the kernel", o.transport)
 	}
-	if err := nvme.CheckNQN(o.nqn); err != nil {
+	if err := nvme.CheckName(o.nqn); err != nil {
 		return opts, fmt.Errorf("cannot use --nqn: %w", err)
 	}
 	addr, err := resolve(ctx, o.traddr)
@@ -121,7 +121,7 @@ func identity(nqn string) (string, nvme.HostID, error) {
 	if nqn == ownNQN {
 		text, _ := os.ReadFile("/etc/nvme/hostid")
 		if id, err := nvme.ParseHostID(strings.TrimSpace(string(text))); err == nil && nqn != "" {
-			return nqn, id, nvme.CheckNQN(nqn)
+			return nqn, id, nvme.CheckName(nqn)
 		}
 	}
 	id, ok := nvme.HostIDFromNQN(nqn)
@@ -132,7 +132,7 @@ func identity(nqn string) (string, nvme.HostID, error) {
 	if nqn == "" {
 		nqn = id.NQN()
 	}
-	if err := nvme.CheckNQN(nqn); err != nil {
+	if err := nvme.CheckName(nqn); err != nil {
 		return "", id, fmt.Errorf("cannot use the host NQN: %w", err)
 	}
 	return nqn, id, nil

@@ -29,8 +29,8 @@ func TestDiscover(t *testing.T) {
 		{args: "-a 127.0.0.1 -o xml", wantErr: "--output"},
 		{args: "-s 8009", wantErr: "traddr"},
 		{args: "-a 127.0.0.1 -t rdma", wantErr: "only tcp"},
-		{args: "-a 127.0.0.1 -n disk", wantErr: "--nqn"},
-		{args: "-a 127.0.0.1 -q disk", wantErr: "host NQN"},
+		{args: "-a 127.0.0.1 -n di,sk", wantErr: "--nqn"},
+		{args: "-a 127.0.0.1 -q di,sk", wantErr: "host NQN"},
 		{args: "-a 127.0.0.1 -s 1", wantErr: "connection refused"},
 		{args: "-a 127.0.0.1 -f nosuch0 -s " + port, wantErr: "interface"},
 	} {

@@ -97,7 +97,7 @@ func (d *DCConfig) set(key, value string) (err error) {
 	case "type":
 		d.Type, err = parseDCType(value)
 	case "nqn":
-		d.NQN, err = value, nvme.CheckNQN(value)
+		d.NQN, err = value, nvme.CheckName(value)
 	case "ports":
 		d.Ports = parseList(value)
 	case "zoning":
@@ -171,7 +171,7 @@ func (s *SubsystemConfig) check() error {
 func (s *SubsystemConfig) set(key, value string) (err error) {
 	switch key {
 	case "nqn":
-		s.NQN, err = value, nvme.CheckNQN(value)
+		s.NQN, err = value, nvme.CheckName(value)
 	case "count":
 		s.Count, err = parseInt(value, 1, maxSubsystems)
 	case "ports":
@@ -214,7 +214,7 @@ func parseHost(c *Config, name string) (setter, finisher) {
 	return func(key, value string) (err error) {
 			switch key {
 			case "nqn":
-				h.NQN, err = value, nvme.CheckNQN(value)
+				h.NQN, err = value, nvme.CheckName(value)
 			case "dhchap-key":
 				h.Auth.Host, err = nvme.ParseDHCHAPSecret(value)
 			case "dhchap-ctrl-key":

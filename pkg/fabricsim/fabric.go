@@ -231,7 +231,7 @@ func (f *Fabric) addSubsystems(c SubsystemConfig) error {
 }
 
 func (f *Fabric) addSubsystem(c SubsystemConfig, name, nqn, serial string) error {
-	if err := nvme.CheckNQN(nqn); err != nil {
+	if err := nvme.CheckName(nqn); err != nil {
 		return fmt.Errorf("subsystem %s: %w", name, err)
 	}
 	if f.byName[name] != nil || f.byNQN[nqn] != nil || f.dc(name) != nil {

@@ -223,5 +223,5 @@ func parseReferral(s string) (netip.AddrPort, string, error) {
 	if nqn == "" {
 		nqn = nvme.DiscoveryNQN
 	}
-	return addr, nqn, nvme.CheckNQN(nqn)
+	return addr, nqn, nvme.CheckName(nqn)
 }

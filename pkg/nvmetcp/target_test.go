@@ -242,7 +242,7 @@ func TestConnectRefused(t *testing.T) {
 		t.Errorf("unknown subsystem gave %v", err)
 	}
 	cfg := hostConfig(e, testSub)
-	cfg.HostNQN = "host"
+	cfg.HostNQN = "ho,st"
 	if _, err := Dial(t.Context(), cfg); !errors.Is(err, nvme.StatusConnectInvalid) {
 		t.Errorf("bad host NQN gave %v", err)
 	}

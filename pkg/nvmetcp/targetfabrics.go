@@ -73,7 +73,7 @@ func (c *conn) connect(sqe *SQE, data []byte) reply {
 	if err != nil {
 		return reply{status: invalidConnect, result: offsetSubNQN}
 	}
-	if err := nvme.CheckNQN(req.HostNQN); err != nil {
+	if err := nvme.CheckName(req.HostNQN); err != nil {
 		return reply{status: invalidConnect, result: offsetHostNQN}
 	}
 	// Before the connection is anything to others: all later readers see these.
