@@ -176,3 +176,18 @@ func TestBusRestarted(t *testing.T) {
 	running(t, "stacd", stacd)
 	u.proven(t)
 }
+
+// TestNoBus starts the daemons where D-Bus does not run: the discovery controller is connected all the same, and the rest
+// when D-Bus comes.
+func TestNoBus(t *testing.T) {
+	_, subs := serve(t, 2)
+	bus := []string{"dbus.socket", "dbus.service"}
+	fabric.Stop(t, bus...)
+	t.Cleanup(func() { fabric.Start(t, bus...) })
+	events := fabric.Record(t)
+	fabric.Start(t, "stafd", "stacd")
+	events.Await(t, 10*time.Second, 1, "change", "connected")
+	fabric.Start(t, bus...)
+	took := awaitOwned(t, 20*time.Second, subs...)
+	t.Logf("all live %v after D-Bus came", took.Round(10*time.Millisecond))
+}

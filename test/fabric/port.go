@@ -122,6 +122,13 @@ func (p *Port) Up(t testing.TB) {
 	}
 }
 
+// Remove takes the port away for good.
+func (p *Port) Remove(t testing.TB) {
+	t.Helper()
+	p.Down(t)
+	remove(t, p.path())
+}
+
 // Refer adds a referral to the discovery service of the other port and returns a function that takes it back.
 func (p *Port) Refer(t testing.TB, to PortOptions) (takeBack func()) {
 	t.Helper()
