@@ -84,7 +84,7 @@ type Finder struct {
 	devices map[string]*kernel.Controller // discovery controllers and those of unknown type
 	bound   map[string]*dc                // by device name
 	landing map[string]*dc                // connections that were made and not seen yet, by device name
-	scanned bool // all connections that were there at the start have been told
+	scanned bool                          // all connections that were there at the start have been told
 	started time.Time
 
 	resolveSources bool // the desired set must be computed again
