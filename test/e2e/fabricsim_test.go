@@ -3,10 +3,11 @@
 package e2e
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -139,8 +140,11 @@ func TestSimIO(t *testing.T) {
 func fileSystem(t *testing.T, device string) {
 	t.Helper()
 	dir := t.TempDir()
-	noise := make([]byte, 64<<20)
-	_, _ = rand.Read(noise)
+	// Not crypto/rand: for that much it would hold up this process, the target in it included, for longer than a keep alive takes.
+	noise := make([]byte, 0, 64<<20)
+	for source := rand.NewPCG(1, 2); len(noise) < cap(noise); {
+		noise = binary.NativeEndian.AppendUint64(noise, source.Uint64())
+	}
 	fabric.Run(t, "mkfs.ext4", "-q", "-F", device)
 	fabric.Run(t, "mount", device, dir)
 	file := filepath.Join(dir, "noise")

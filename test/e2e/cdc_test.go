@@ -1,0 +1,141 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/fabricsim"
+	"github.com/stas-go/stas/test/fabric"
+)
+
+// announcedFabric is a centralized discovery controller that mDNS announces, two paths
+// to each of three subsystems, and a referral to an address that swallows SYNs.
+const announcedFabric = `
+[fabricsim]
+announce = yes
+[port cdc]
+address = 198.19.0.1
+service = 8009
+[port hole]
+address = 198.19.0.1
+service = 8010
+[port p1]
+address = 127.0.0.1
+service = 4500
+[port p2]
+address = 127.0.0.2
+service = 4500
+[dc cdc]
+type = cdc
+nqn = nqn.2024-01.org.example:cdc
+ports = cdc
+zoning = yes
+epcsd = yes
+referral = nvme+tcp://198.19.0.1:8010
+[subsystem sim]
+nqn = nqn.2024-01.org.example:sim
+count = 3
+ports = p1 p2
+namespace = 64M
+[fault hole]
+port = hole
+action = blackhole
+`
+
+// simOwned waits until exactly these subsystems have two live paths each that are ours.
+func simOwned(t *testing.T, within time.Duration, names ...string) time.Duration {
+	t.Helper()
+	return fabric.Eventually(t, within, func() error {
+		paths := make(map[string]int)
+		for _, c := range fabric.Controllers(t) {
+			if c.Type == "io" && c.State == "live" && c.Owner() == "stas" {
+				paths[strings.TrimPrefix(c.NQN, simPrefix)]++
+			} else if c.Type == "io" {
+				return fmt.Errorf("%s (%s) is %s, owner %q", c.Name, c.NQN, c.State, c.Owner())
+			}
+		}
+		for _, name := range names {
+			if paths[name] != 2 {
+				return fmt.Errorf("%s has %d paths", name, paths[name])
+			}
+		}
+		if len(paths) != len(names) {
+			return fmt.Errorf("connected are %v, wanted %v", paths, names)
+		}
+		return nil
+	})
+}
+
+// TestCDC has the daemons find a CDC by mDNS without any configuration: they register,
+// connect what the host's zones hold, and follow each change of the zones at once. A
+// dead discovery controller among its referrals delays none of that.
+func TestCDC(t *testing.T) {
+	fabric.Clean(t)
+	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
+	fabric.Configure(t, "stafd.conf", "")
+	fabric.Configure(t, "stacd.conf", "")
+	cfg, err := fabricsim.ParseConfig(strings.NewReader(announcedFabric))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Zones = []fabricsim.ZoneConfig{{Name: "here", Members: []string{hostNQN(t), "sim1", "sim2"}}}
+	fabric.Start(t, "avahi-daemon")
+	t.Cleanup(func() { fabric.Stop(t, "avahi-daemon.socket", "avahi-daemon.service") })
+	f := play(t, cfg)
+	began := time.Now()
+	fabric.Start(t, "stafd", "stacd")
+	t.Cleanup(func() { fabric.Stop(t, "stacd", "stafd") })
+	simOwned(t, 30*time.Second, "sim1", "sim2")
+	t.Logf("all connected %v after the daemons were started", time.Since(began).Round(time.Millisecond))
+
+	fabric.Eventually(t, 5*time.Second, func() error {
+		r := f.Hosts().Registrations
+		if len(r) != 1 || r[0].HostNQN != hostNQN(t) || r[0].HostID != hostID(t) || r[0].Address == "" {
+			return fmt.Errorf("registered are %+v", r)
+		}
+		return nil
+	})
+	for _, change := range []struct {
+		do   func() error
+		want []string
+	}{
+		{func() error { return f.AddToZone("here", "sim3") }, []string{"sim1", "sim2", "sim3"}},
+		{func() error { return f.RemoveFromZone("here", "sim1") }, []string{"sim2", "sim3"}},
+		{func() error { return f.AddToZone("other", hostNQN(t), "sim1") }, []string{"sim1", "sim2", "sim3"}},
+		{func() error { return f.RemoveFromZone("here", hostNQN(t)) }, []string{"sim1"}},
+	} {
+		if err := change.do(); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%v after %v", change.want, simOwned(t, 2*reaction, change.want...).Round(time.Millisecond))
+	}
+	// The discovery controller goes away for a while: nothing is taken for that.
+	before := fabric.Live(t, simPrefix+"sim1")
+	if err := f.SetPort("cdc", fabricsim.PortDown); err != nil {
+		t.Fatal(err)
+	}
+	fabric.Never(t, 3*time.Second, func() error {
+		if n := len(fabric.Live(t, simPrefix+"sim1")); n != 2 {
+			return fmt.Errorf("sim1 has %d paths", n)
+		}
+		return nil
+	})
+	if err := f.AddToZone("other", "sim2"); err != nil { // while nobody can hear it
+		t.Fatal(err)
+	}
+	if err := f.SetPort("cdc", fabricsim.PortUp); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("zone change in the meantime is there %v after the controller is back", simOwned(t, 30*time.Second, "sim1", "sim2").Round(time.Millisecond))
+	fabric.Unharmed(t, before)
+	fabric.Eventually(t, 5*time.Second, func() error {
+		if n := len(f.Hosts().Registrations); n != 1 {
+			return fmt.Errorf("%d hosts are registered after the reconnect", n)
+		}
+		return nil
+	})
+}
