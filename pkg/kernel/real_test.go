@@ -340,6 +340,9 @@ func TestRealCloseInTheMiddle(t *testing.T) {
 	port := fabric.TCP(t, "127.0.0.1", 4420)
 	subs := fabric.NewSubsystems(t, "nqn.2024-01.test:s", 1, fabric.Options{})
 	port.Link(t, subs...)
+	if _, err := b.Options(t.Context()); err != nil { // which takes the mutex, too
+		t.Fatal(err)
+	}
 	blocker := b.another(t)
 	r := realRequest(t, tid.IO, 4420, "nqn.2024-01.test:s0")
 	r.TID.Traddr = hole

@@ -39,7 +39,7 @@ func runWorker(in io.Reader, out io.Writer, open func(greeting) *host) error {
 		}
 		return fmt.Errorf("cannot read the greeting: %w", err)
 	}
-	return serve(in, out, open(g))
+	return newServer(out, open(g)).serve(in)
 }
 
 // How many calls of a kind may be in the kernel at once. Each holds a thread.
@@ -67,10 +67,13 @@ type server struct {
 	admins  chan struct{}
 }
 
-// serve runs until in ends, finishes what it began, and starts nothing that was queued.
-func serve(in io.Reader, out io.Writer, h *host) error {
-	s := &server{host: h, out: out, lanes: map[string]*lane{}, sessions: map[uint64]controllerDevice{},
+func newServer(out io.Writer, h *host) *server {
+	return &server{host: h, out: out, lanes: map[string]*lane{}, sessions: map[uint64]controllerDevice{},
 		deletes: make(chan struct{}, deleteWidth), admins: make(chan struct{}, adminWidth)}
+}
+
+// serve runs until in ends, finishes what it began, and starts nothing that was queued.
+func (s *server) serve(in io.Reader) error {
 	var err error
 	for {
 		r := new(request)
@@ -166,6 +169,9 @@ func (s *server) runConnects() {
 
 		answer := reply{ID: r.ID}
 		known, err := s.options()
+		if err == nil && s.stopped() {
+			err = ErrNotBegun // the options took as long as another's connect
+		}
 		if err == nil {
 			answer.Connection, err = s.host.connect(r.Connect, *known)
 		}
