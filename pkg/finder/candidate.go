@@ -118,5 +118,11 @@ func referred(parent Candidate, parentKey string, e nvme.DiscoveryEntry) (Candid
 	if err != nil {
 		return Candidate{}, err
 	}
-	return Candidate{TID: t, Host: parent.Host, Params: parent.Params, Persistent: parent.Persistent, Source: Source{Referred, parentKey}}, nil
+	params := parent.Params
+	if params != nil && !params.WantsTLS() && e.Transport == nvme.TransportTypeTCP && e.TSAS.SecType == nvme.SecTLS13 && e.TReq.Secure() == nvme.TReqRequired {
+		secure := *params
+		secure.TLS, secure.Concat = tid.On, tid.Off
+		params = &secure
+	}
+	return Candidate{TID: t, Host: parent.Host, Params: params, Persistent: parent.Persistent, Source: Source{Referred, parentKey}}, nil
 }

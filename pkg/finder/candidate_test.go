@@ -120,3 +120,21 @@ func TestReferredInherits(t *testing.T) {
 		t.Error("a referral to nowhere is followed")
 	}
 }
+
+// A referral to a port that demands TLS is followed by TLS, wherever it was found.
+func TestReferredSecurely(t *testing.T) {
+	e := nvme.DiscoveryEntry{Transport: nvme.TransportTypeTCP, AddrFamily: nvme.AddrFamilyIPv4, Traddr: "192.0.2.7", Trsvcid: "8009",
+		SubNQN: nvme.DiscoveryNQN, TReq: nvme.TReqRequired, TSAS: nvme.TSAS{SecType: nvme.SecTLS13}}
+	plain := &tid.Params{Concat: tid.On}
+	c, err := referred(Candidate{Params: plain}, "key", e)
+	if err != nil || !c.Params.WantsTLS() || c.Params.Concat == tid.On {
+		t.Errorf("TLS demanded: %+v, %v", c.Params, err)
+	}
+	if plain.TLS != tid.Unset {
+		t.Error("the parameters of the parent were changed")
+	}
+	e.TSAS.SecType = nvme.SecNone // TREQ alone says nothing
+	if c, err = referred(Candidate{Params: plain}, "key", e); err != nil || c.Params != plain {
+		t.Errorf("no TLS: %+v, %v", c.Params, err)
+	}
+}
