@@ -115,7 +115,7 @@ func (c *Connector) match(ctrl *kernel.Controller) *ioc {
 			continue
 		}
 		fit := ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces())
-		if fit == tid.NoFit || c.barred(i) {
+		if fit == tid.NoFit || c.barred(i) || !i.keeps(ctrl) {
 			continue
 		}
 		g := int(fit)
@@ -235,7 +235,7 @@ func (c *Connector) rebind(i *ioc) {
 	var best *stray
 	fit := tid.NoFit
 	for _, s := range c.adriftAt[placeOf(i.id)] {
-		if g := s.ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()); g > fit && !c.deleting(s) {
+		if g := s.ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()); g > fit && !c.deleting(s) && i.keeps(s.ctrl) {
 			best, fit = s, g
 		}
 	}

@@ -45,6 +45,12 @@ func (i *ioc) wanted() bool {
 	return i.line != nil || i.boot || slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.adds() })
 }
 
+// keeps says whether d, which fits, is a connection for i: one that is no longer wanted, as its discovery
+// controller was given up, has its connection for as long as that lives.
+func (i *ioc) keeps(d *kernel.Controller) bool {
+	return i.wanted() || i.frozen() || d.State == kernel.StateLive
+}
+
 // frozen says whether a page mentions i that the administrator's exclusion has frozen.
 func (i *ioc) frozen() bool {
 	return slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.meta.Disposition == bus.Frozen })

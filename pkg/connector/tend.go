@@ -110,7 +110,7 @@ func (c *Connector) own(i *ioc) bool {
 // keepWhileLive watches a connection that only a page mentions which neither adds nor
 // removes: it stays while it is live and is not made anew.
 func (c *Connector) keepWhileLive(i *ioc) {
-	if i.frozen() || i.live && i.device.State == kernel.StateLive {
+	if i.keeps(i.device) {
 		return
 	}
 	d := i.device

@@ -1,0 +1,770 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// listed prepares a page "a" that lists the first n controllers, all reachable.
+func listed(n int) func(*rig) {
+	return func(r *rig) {
+		r.targets(n, fake.Behaviour{})
+		list := []nvme.DiscoveryEntry{}
+		for i := range n {
+			list = append(list, entry(i))
+		}
+		r.page("a", list...)
+	}
+}
+
+func TestConnectsWhatIsListed(t *testing.T) {
+	bubble(t, listed(3), func(r *rig) {
+		r.connected(0, 1, 2)
+		for n := range 3 {
+			if o := r.Owner(r.device(n)); !o.Is(Owner) {
+				t.Errorf("%d: owner %s", n, o)
+			}
+			if v, _ := r.Attr(r.device(n), sourceAttr); v != "a" {
+				t.Errorf("%d: noted source %q", n, v)
+			}
+		}
+		r.page("a", entries(0, 2)...)
+		r.connected(0, 2)
+		r.page("a", entries(0, 1, 2)...)
+		r.pass(time.Second)
+		r.connected(0, 1, 2)
+	})
+}
+
+// Rows 1, 2, W6, W7, TC-31: silence of stafd, in all its forms, takes nothing away.
+func TestSilenceOfStafd(t *testing.T) {
+	forms := map[string]func(*rig){
+		"dead":             func(r *rig) { r.with(func() { r.dead = true }); r.tell() },
+		"page unreadable":  func(r *rig) { r.with(func() { r.broken["a"] = true }); r.page("a", entries(0)...) },
+		"page not read":    func(r *rig) { r.publish("a", func(p *bus.Page) { p.Complete, p.Revision = false, 0 }) },
+		"page with gaps":   func(r *rig) { r.publish("a", func(p *bus.Page) { p.Dropped = 1 }, entries(0)...) },
+		"page frozen":      func(r *rig) { r.publish("a", func(p *bus.Page) { p.Disposition = bus.Frozen }, entries(0)...) },
+		"page forgotten":   func(r *rig) { r.publish("a", func(p *bus.Page) { p.Disposition = bus.Forgotten }, entries(0, 1, 2)...) },
+		"another not read": func(r *rig) { r.publish("b", func(p *bus.Page) { p.Complete, p.Revision = false, 0 }); r.forget("a") },
+	}
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, listed(3), func(r *rig) {
+				form(r)
+				r.pass(time.Hour)
+				r.connected(0, 1, 2)
+				r.restart()
+				r.pass(time.Hour)
+				r.connected(0, 1, 2)
+				if s := r.Stats(); s.Disconnects != 0 {
+					t.Errorf("%d disconnects", s.Disconnects)
+				}
+			})
+		})
+	}
+	// Configured ones are connected all the same.
+	bubble(t, func(r *rig) {
+		r.targets(1, fake.Behaviour{})
+		r.dead = true
+		r.cfg.Controllers = []config.Controller{line(io(0))}
+	}, func(r *rig) { r.connected(0) })
+}
+
+// A page that cannot be had when stacd starts hides what it lists; nobody is taken for unlisted.
+func TestContentThatCannotBeHad(t *testing.T) {
+	bubble(t, listed(3), func(r *rig) {
+		r.with(func() { r.broken["a"] = true })
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(0, 1, 2)
+		r.with(func() { r.broken["a"] = false })
+		r.page("a", entries(1)...)
+		r.pass(20 * time.Second)
+		r.connected(1)
+	})
+}
+
+// TC-31, second half; TC-24: an answer is an answer, an empty one too.
+func TestEmptyAnswer(t *testing.T) {
+	bubble(t, listed(2), func(r *rig) {
+		r.page("a")
+		r.connected()
+	})
+	bubble(t, func(r *rig) {
+		r.targets(3, fake.Behaviour{})
+		for n, owner := range []string{"stas", "", "discoverd"} {
+			r.AddForeign(io(n), testHost, owner)
+		}
+	}, func(r *rig) {
+		r.pass(time.Second)
+		r.connected(1, 2)
+	})
+}
+
+// W34: an I/O controller that two discovery controllers list stays while one does.
+func TestTwoListOne(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		r.page("a")
+		r.pass(time.Minute)
+		r.connected(0)
+		r.forget("a")
+		r.connected(0)
+		r.page("b")
+		r.connected()
+	})
+}
+
+// Decision 6: what a discovery controller listed that the configuration no longer names goes when all
+// the others have answered, and not before.
+func TestRemovedDiscoveryController(t *testing.T) {
+	bubble(t, listed(2), func(r *rig) {
+		r.publish("b", func(p *bus.Page) { p.Complete, p.Revision = false, 0 })
+		r.forget("a")
+		r.pass(time.Hour)
+		r.connected(0, 1)
+		r.page("b", entry(1))
+		r.pass(time.Second)
+		r.connected(1)
+	})
+}
+
+// Decision 25 and 6: a frozen page mentions, and what it mentions stays whatever happens to it; a
+// forgotten one keeps what lives.
+func TestFrozenAndForgottenPages(t *testing.T) {
+	for disposition, stays := range map[bus.Disposition]bool{bus.Frozen: true, bus.Forgotten: false} {
+		bubble(t, listed(2), func(r *rig) {
+			r.publish("a", func(p *bus.Page) { p.Disposition = disposition }, entries(0, 1)...)
+			r.pass(time.Hour)
+			r.connected(0, 1)
+			name := r.device(0)
+			r.Lose(name)
+			r.Overflow() // so that its state is seen
+			r.pass(time.Hour)
+			if stays {
+				r.connected(0, 1)
+			} else {
+				r.connected(1) // not live: it would only pin resources
+			}
+			r.Drop(r.device(1))
+			r.pass(time.Hour)
+			if r.device(1) != "" {
+				t.Errorf("%s: made again", disposition)
+			}
+			r.publish("a", nil, entries(0, 1)...)
+			r.pass(time.Second)
+			if r.device(1) == "" {
+				t.Errorf("%s: not made when the page is in force again", disposition)
+			}
+		})
+	}
+}
+
+// TC-20 to TC-22, TC-30, rows 10 to 13: who may be connected, claimed and ended, by owner.
+func TestOwners(t *testing.T) {
+	for owner, ours := range map[string]bool{"stas": true, "": true, "discoverd": false, "nbft": false, "autoconnect": false} {
+		bubble(t, func(r *rig) {
+			listed(1)(r)
+			r.AddForeign(io(0), testHost, owner)
+		}, func(r *rig) {
+			r.pass(time.Hour)
+			if s := r.Stats(); s.Connects != 0 {
+				t.Errorf("%q: connected a second time", owner)
+			}
+			if o := r.Host.Owner("nvme0"); o.Is(Owner) != ours {
+				t.Errorf("%q: owner is now %s", owner, o)
+			}
+			r.page("a")
+			r.pass(time.Minute)
+			if there := r.device(0) != ""; there == ours {
+				t.Errorf("%q: still there %v", owner, there)
+			}
+			if ours {
+				return
+			}
+			r.page("a", entry(0)) // TC-67: it is ours to make when the other's is gone
+			r.Drop("nvme0")
+			r.pass(time.Minute)
+			if o := r.Host.Owner(r.device(0)); !o.Is(Owner) {
+				t.Errorf("%q: owner %s", owner, o)
+			}
+		})
+	}
+}
+
+// TC-25, TC-26, TC-27: the owner is read again before each disconnect, and the name is not enough.
+func TestOwnerChangesBehindOurBack(t *testing.T) {
+	for _, o := range []registry.Owner{registry.OwnedBy("discoverd"), registry.UnknownOwner(errors.New("EIO")), registry.NoOwner()} {
+		bubble(t, listed(1), func(r *rig) {
+			r.pass(time.Minute)
+			r.SetOwner(r.device(0), o)
+			r.page("a")
+			r.pass(time.Hour)
+			r.connected(0)
+		})
+	}
+	bubble(t, listed(2), func(r *rig) { // the name belongs to another connection now
+		name := r.device(0)
+		r.HoldEvents()
+		r.Drop(name)
+		other := r.AddForeign(io(0), testHost, "autoconnect")
+		if other != name {
+			t.Fatalf("%s is not %s", other, name)
+		}
+		r.page("a")
+		r.pass(10 * time.Second)
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		r.connected(0)
+	})
+}
+
+// TC-28: an owner that another tool has erased is put back.
+func TestErasedOwnerIsPutBack(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.SetOwner(r.device(0), registry.NoOwner())
+		r.pass(11 * time.Minute)
+		if o := r.Host.Owner(r.device(0)); !o.Is(Owner) {
+			t.Errorf("owner %s", o)
+		}
+	})
+}
+
+// TC-29 and its relatives: what the configuration forbids to end stays.
+func TestZoningOff(t *testing.T) {
+	for name, change := range map[string]func(*config.Stac){
+		"honor-fabric-zoning=no": func(c *config.Stac) { c.HonorFabricZoning = false },
+		"no-disconnect":          func(c *config.Stac) { c.DisconnectScope = config.DisconnectNone },
+		"incomplete":             func(c *config.Stac) { c.Incomplete = true },
+	} {
+		bubble(t, func(r *rig) { listed(1)(r); change(r.cfg) }, func(r *rig) {
+			r.page("a")
+			r.pass(time.Hour)
+			if r.device(0) == "" {
+				t.Errorf("%s: ended", name)
+			}
+			r.configure(func(c *config.Stac) {
+				c.HonorFabricZoning, c.DisconnectScope, c.Incomplete = true, config.DisconnectOwn, false
+			})
+			r.pass(time.Second)
+			r.connected()
+		})
+	}
+}
+
+// Decision 10: the opt-in audits unowned connections too, of the transports that were named, when all have answered.
+func TestAuditOfUnowned(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(3, fake.Behaviour{})
+		r.AddForeign(io(0), testHost, "")
+		r.AddForeign(io(1), testHost, "discoverd")
+		r.cfg.DisconnectScope = config.DisconnectMatching
+		r.cfg.DisconnectTransports = []nvme.Transport{nvme.RDMA}
+		r.publish("a", func(p *bus.Page) { p.Complete, p.Revision = false, 0 })
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0, 1)
+		r.page("a", entry(2))
+		r.pass(time.Minute)
+		r.connected(0, 1, 2)
+		r.configure(func(c *config.Stac) { c.DisconnectTransports = []nvme.Transport{nvme.TCP} })
+		r.pass(time.Minute)
+		r.connected(1, 2)
+	})
+}
+
+// TC-65: boot connections of the firmware are neither made nor claimed nor ended, with any owner.
+func TestFirmwareIsLeftAlone(t *testing.T) {
+	for _, owner := range []string{"", "nbft", "stas"} {
+		bubble(t, func(r *rig) {
+			listed(2)(r)
+			r.firmware[io(0).Traddr] = true
+			r.AddForeign(io(0), testHost, owner)
+		}, func(r *rig) {
+			r.pass(time.Hour)
+			r.page("a", entry(1))
+			r.pass(time.Hour)
+			r.configure(func(c *config.Stac) { c.Excludes = []config.Exclude{{Text: "traddr=" + io(0).Traddr}} })
+			r.pass(time.Hour)
+			r.connected(0, 1)
+			if r.claims != 0 || r.Host.Owner("nvme0").Name() != owner {
+				t.Errorf("%q: owner is now %s", owner, r.Host.Owner("nvme0"))
+			}
+			r.page("a", entries(0, 1)...)
+			r.Drop("nvme0")
+			r.pass(time.Hour)
+			r.connected(1)
+			if n := r.said("NBFT"); n != 1 && n != 2 {
+				t.Errorf("said %d times", n)
+			}
+		})
+	}
+}
+
+// TC-32, rows 2 and 31, O-6: a restart changes nothing; what is ours and listed is adopted,
+// what its page no longer lists goes by the note of who called for it.
+func TestRestart(t *testing.T) {
+	bubble(t, listed(3), func(r *rig) {
+		r.stop()
+		r.page("a", entries(0, 1)...)
+		r.publish("b", func(p *bus.Page) { p.Complete, p.Revision = false, 0 })
+		r.start()
+		r.pass(time.Minute)
+		r.connected(0, 1)
+		if s := r.Stats(); s.Connects != 3 || s.Disconnects != 1 {
+			t.Errorf("%d connects, %d disconnects", s.Connects, s.Disconnects)
+		}
+	})
+	bubble(t, listed(3), func(r *rig) { // no note: all must have answered
+		r.stop()
+		r.with(func() { clear(r.attrs) })
+		r.page("a", entries(0)...)
+		r.publish("b", func(p *bus.Page) { p.Complete, p.Revision = false, 0 })
+		r.start()
+		r.pass(time.Minute)
+		r.connected(0, 1, 2)
+		r.page("b")
+		r.pass(time.Second)
+		r.connected(0)
+	})
+}
+
+// The administrator's own lines.
+func TestConfiguredLines(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(2, fake.Behaviour{})
+		r.page("a")
+		r.cfg.Controllers = []config.Controller{line(io(0)), line(io(1))}
+	}, func(r *rig) {
+		r.connected(0, 1)
+		r.configure(func(c *config.Stac) { c.Controllers = c.Controllers[:1] })
+		r.pass(time.Second)
+		r.connected(0)
+		r.page("a", entry(0))
+		r.configure(func(c *config.Stac) { c.Controllers = nil })
+		r.pass(time.Hour)
+		r.connected(0) // still listed
+		if s := r.Stats(); s.Connects != 2 {
+			t.Errorf("%d connects", s.Connects)
+		}
+		r.page("a")
+		r.pass(time.Second)
+		r.connected()
+	})
+}
+
+// Row 86 and TC-38: exclude= ends what is ours at once and stops attempts; an empty one matches nothing.
+func TestOwnExclude(t *testing.T) {
+	bubble(t, listed(3), func(r *rig) {
+		r.configure(func(c *config.Stac) {
+			c.Excludes = []config.Exclude{{Text: "transport=tcp;traddr=" + io(1).Traddr}, {Text: ""}, {Text: ";;"}}
+		})
+		r.pass(time.Second)
+		r.connected(0, 2)
+		r.pass(time.Hour)
+		r.connected(0, 2)
+		r.configure(func(c *config.Stac) { c.Excludes = nil })
+		r.pass(time.Second)
+		r.connected(0, 1, 2)
+	})
+}
+
+// TC-50 to TC-55: the host-wide list keeps what lives, is not made again, and lets go at once.
+func TestHostWideExclusion(t *testing.T) {
+	bubble(t, listed(3), func(r *rig) {
+		r.with(func() { r.excluded[io(1).Traddr] = true })
+		r.c.Recheck()
+		r.pass(time.Hour)
+		r.connected(0, 1, 2)
+		r.Drop(r.device(1))
+		r.pass(time.Hour)
+		r.connected(0, 2)
+		r.with(func() { r.excluded[io(1).Traddr] = false })
+		r.c.Recheck()
+		r.pass(time.Second)
+		r.connected(0, 1, 2)
+	})
+	bubble(t, func(r *rig) { // TC-50: asked right before the attempt, though nobody told of the change
+		listed(1)(r)
+		r.AddTarget(io(0), fake.Behaviour{Errno: 5})
+	}, func(r *rig) {
+		r.pass(10 * time.Second)
+		n := r.Stats().Connects
+		r.with(func() { r.excluded[io(0).Traddr] = true })
+		r.pass(time.Hour)
+		if got := r.Stats().Connects; n < 3 || got != n {
+			t.Errorf("%d attempts, then %d more", n, got-n)
+		}
+	})
+}
+
+// Row 29: NCC of all bounds the attempts, cleared by one it is tried at once.
+func TestAttemptsOnNCC(t *testing.T) {
+	ncc := func(n int) nvme.DiscoveryEntry {
+		e := entry(n)
+		e.EFlags |= nvme.NCC
+		return e
+	}
+	bubble(t, func(r *rig) {
+		r.AddTarget(io(0), fake.Behaviour{Errno: 5})
+		r.page("a", ncc(0))
+		r.cfg.ConnectAttemptsOnNCC = 3
+	}, func(r *rig) {
+		r.pass(24 * time.Hour)
+		if n := r.Stats().Connects; n != 3 {
+			t.Errorf("%d attempts, want 3", n)
+		}
+		r.publish("b", func(p *bus.Page) { p.ID.Traddr = "10.255.0.2" }, ncc(0))
+		r.pass(time.Hour)
+		if n := r.Stats().Connects; n != 3 {
+			t.Errorf("%d attempts when another says so too", n)
+		}
+		r.AddTarget(io(0), fake.Behaviour{})
+		r.publish("b", func(p *bus.Page) { p.ID.Traddr = "10.255.0.2" }, entry(0))
+		r.connected(0)
+	})
+}
+
+// Rows 43, 45, 15 and the rules of inheritance.
+func TestEntriesThatAreNotForUs(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(4, fake.Behaviour{})
+		rdma, pcie, self, ref, v6 := entry(1), entry(2), entry(3), entry(3), entry(3)
+		rdma.Transport, pcie.Transport = nvme.TransportTypeRDMA, 0
+		self.Subtype, ref.Subtype = nvme.SubtypeDiscovery, nvme.SubtypeReferral
+		v6.AddrFamily, v6.Traddr = nvme.AddrFamilyIPv6, "2001:db8::1"
+		nowhere, name := entry(3), entry(3)
+		nowhere.Traddr, name.Traddr = "", "host.example"
+		r.cfg.Families = config.Families{V4: true}
+		r.page("a", entry(0), rdma, pcie, self, ref, v6, nowhere, name)
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0)
+		if n := r.Stats().Connects; n != 1 {
+			t.Errorf("%d connects: %v", n, r.order)
+		}
+	})
+	bubble(t, func(r *rig) {
+		ll := nvme.DiscoveryEntry{Transport: nvme.TransportTypeTCP, AddrFamily: nvme.AddrFamilyIPv6, Subtype: nvme.SubtypeNVMe, Trsvcid: "4420", SubNQN: "nqn.2026-01.test:ll", Traddr: "FE80::5"}
+		r.publish("a", func(p *bus.Page) {
+			p.ID.HostIface, p.ID.HostTraddr, p.ID.HostNQN = "eth7", "fe80::9", "nqn.2026-01.test:other"
+			p.HostID = "11111111-2222-3333-4444-555555555555"
+		}, ll)
+	}, func(r *rig) {
+		want := tid.TID{Transport: nvme.TCP, Traddr: "fe80::5%eth7", Trsvcid: "4420", NQN: "nqn.2026-01.test:ll", HostIface: "eth7", HostTraddr: "fe80::9", HostNQN: "nqn.2026-01.test:other"}
+		if len(r.order) != 1 || r.order[0] != want {
+			t.Errorf("%+v", r.order)
+		}
+		r.configure(func(c *config.Stac) { c.IgnoreIface = true })
+		want.HostIface = ""
+		r.pass(10 * time.Second)
+		if last := r.order[len(r.order)-1]; last != want {
+			t.Errorf("with ignore-iface %+v", last)
+		}
+	})
+}
+
+// W15, W34: one connection described in more than one way is made once, the most deliberate way, and
+// handed on when that way ends.
+func TestOneConnectionManyDescriptions(t *testing.T) {
+	onEth0 := func(p *bus.Page) { p.ID.HostIface = "eth0" }
+	bubble(t, func(r *rig) {
+		r.targets(1, fake.Behaviour{SrcAddr: "10.0.0.9"})
+		r.cfg.Controllers = []config.Controller{line(io(0))}
+		r.publish("a", onEth0, entry(0))
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0)
+		if len(r.order) != 1 || r.order[0] != io(0) {
+			t.Errorf("connects %v", r.order)
+		}
+		r.configure(func(c *config.Stac) { c.Controllers = nil })
+		r.pass(time.Hour)
+		r.connected(0)
+		if s := r.Stats(); s.Connects != 1 || s.Disconnects != 0 {
+			t.Errorf("%+v", s)
+		}
+		r.page("a")
+		r.connected()
+	})
+	bubble(t, func(r *rig) { // the pinned one is there, then a line without interface is added
+		r.targets(1, fake.Behaviour{SrcAddr: "10.0.0.9"})
+		r.publish("a", onEth0, entry(0))
+	}, func(r *rig) {
+		r.connected(0)
+		r.configure(func(c *config.Stac) { c.Controllers = []config.Controller{line(io(0))} })
+		r.pass(time.Hour)
+		r.page("a")
+		r.pass(time.Hour)
+		r.connected(0)
+		if s := r.Stats(); s.Connects != 1 || s.Disconnects != 0 {
+			t.Errorf("%+v", s)
+		}
+		r.configure(func(c *config.Stac) { c.Controllers = nil })
+		r.pass(time.Second)
+		r.connected()
+	})
+	bubble(t, func(r *rig) { // exclude= of one way does not stop the other
+		r.targets(1, fake.Behaviour{SrcAddr: "10.0.1.9"})
+		r.publish("a", func(p *bus.Page) { p.ID.HostIface = "eth0" }, entry(0))
+		r.publish("b", nil, entry(0))
+		r.cfg.Excludes = []config.Exclude{{Text: "host-iface=eth0"}}
+	}, func(r *rig) {
+		r.pass(time.Second)
+		r.connected(0)
+	})
+}
+
+// A further connection to what is listed is nobody's to end but the administrator's.
+func TestSecondConnectionStays(t *testing.T) {
+	bubble(t, func(r *rig) {
+		listed(1)(r)
+		other := io(0)
+		other.HostIface = "eth5"
+		r.AddForeign(io(0), testHost, "stas")
+		r.AddForeign(other, testHost, "stas")
+	}, func(r *rig) {
+		r.pass(time.Hour)
+		r.connected(0, 0)
+		r.page("a")
+		r.pass(time.Second)
+		r.connected()
+	})
+}
+
+// All subsystems have a first path before any has a second.
+func TestFirstPathsFirst(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var list []nvme.DiscoveryEntry
+		for n := range 20 {
+			for path := range 2 {
+				id := io(n)
+				id.Traddr = fmt.Sprintf("10.%d.0.%d", 2+path, n)
+				r.AddTarget(id, fake.Behaviour{ConnectDelay: 20 * time.Millisecond})
+				list = append(list, entryOf(id))
+			}
+		}
+		r.page("a", list...)
+	}, func(r *rig) {
+		r.pass(10 * time.Second)
+		if len(r.order) != 40 {
+			t.Fatalf("%d connects", len(r.order))
+		}
+		seen := map[string]bool{}
+		for n, id := range r.order {
+			if n < 20 == seen[id.NQN] {
+				t.Fatalf("connect %d is of %s", n, id)
+			}
+			seen[id.NQN] = true
+		}
+		if n := len(r.c.paths); n != 20 {
+			t.Errorf("%d subsystems have paths", n)
+		}
+		for n := range 20 {
+			if got := r.c.paths[io(n).NQN]; got != 2 {
+				t.Errorf("%d paths to %d", got, n)
+			}
+		}
+		for _, c := range must(r.Controllers()) {
+			r.Drop(c.Name)
+		}
+		r.with(func() { r.silent = map[string]bool{} })
+		r.page("a")
+		r.pass(time.Minute)
+		if n := len(r.c.paths); n != 0 {
+			t.Errorf("%d subsystems have paths, and there is no connection: %v", n, r.c.paths)
+		}
+	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Row 17: what is unlisted while it is being connected is gone afterwards, in whatever order things are heard.
+func TestUnlistedDuringConnect(t *testing.T) {
+	for n := range 30 {
+		bubble(t, func(r *rig) {
+			listed(1)(r)
+			r.AddTarget(io(0), fake.Behaviour{ConnectDelay: 10 * time.Second})
+		}, func(r *rig) {
+			if n%2 == 0 {
+				r.HoldEvents()
+			}
+			r.pass(time.Duration(n) * 400 * time.Millisecond)
+			r.page("a")
+			if n%3 == 0 {
+				r.pass(time.Second)
+				r.page("a", entry(0))
+				r.pass(time.Second)
+				r.page("a")
+			}
+			r.pass(20 * time.Second)
+			r.ReleaseEvents(nil)
+			r.pass(time.Minute)
+			r.connected()
+			if n := len(r.c.iocs) + len(r.c.strays) + len(r.c.bound) + len(r.c.landing) + len(r.c.paths) + len(r.c.places) + len(r.c.adriftAt); n != 0 {
+				t.Errorf("%d things are left in the books", n)
+			}
+		})
+	}
+}
+
+// A connection that is gone before it was seen is made again.
+func TestGoneBeforeItWasSeen(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		for range 3 {
+			r.HoldEvents()
+			r.Drop(r.device(0))
+			r.LoseEvents(1000)
+			r.ReleaseEvents(nil)
+			r.Overflow()
+			r.pass(20 * time.Second)
+			r.connected(0)
+		}
+	})
+}
+
+// A disconnect that fails is repeated, not in a tight loop, and told once in a while.
+func TestDisconnectIsRepeated(t *testing.T) {
+	bubble(t, func(r *rig) {
+		listed(1)(r)
+		r.AddTarget(io(0), fake.Behaviour{DisconnectError: errors.New("no")})
+	}, func(r *rig) {
+		r.page("a")
+		r.pass(time.Minute)
+		if n := r.said("cannot disconnect"); n < 3 || n > 12 {
+			t.Errorf("%d attempts in a minute", n)
+		}
+		r.AddTarget(io(0), fake.Behaviour{})
+		r.pass(2 * time.Minute)
+		r.connected()
+	})
+}
+
+// Row 8: a controller that the kernel has given up is made again when its target is back.
+func TestMadeAgain(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.pass(10 * time.Minute)
+		r.with(func() { r.silent[io(0).Traddr] = true })
+		r.Drop(r.device(0))
+		r.pass(5 * time.Minute)
+		r.connected()
+		r.with(func() { r.silent[io(0).Traddr] = false })
+		r.pass(7 * time.Second) // a probe that is under way ends, then the next one finds it
+		r.connected(0)
+	})
+}
+
+// Row 9: ctrl-loss-tmo=-1 pins nothing that nobody lists, live or not.
+func TestUnlistedWhileReconnecting(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.Lose(r.device(0))
+		r.pass(time.Hour)
+		r.connected(0)
+		r.page("a")
+		r.pass(time.Second)
+		r.connected()
+	})
+}
+
+// W2: a name that cannot be looked up ends nothing, now or after a restart.
+func TestHostNames(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(2, fake.Behaviour{})
+		r.page("b")
+		r.names["io.example"] = []string{io(0).Traddr}
+		l := line(io(0))
+		l.Traddr, l.HostName = "io.example", true
+		r.cfg.Controllers = []config.Controller{l}
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0)
+		r.with(func() { r.names["io.example"] = nil })
+		r.pass(time.Hour)
+		r.configure(func(*config.Stac) {})
+		r.pass(time.Hour)
+		r.restart()
+		r.pass(time.Hour)
+		r.connected(0)
+		if s := r.Stats(); s.Disconnects != 0 || s.Connects != 1 {
+			t.Errorf("%+v", s)
+		}
+		if n := r.said("cannot look up"); n > 3 {
+			t.Errorf("told %d times", n)
+		}
+		r.with(func() { r.names["io.example"] = []string{"10.9.9.9", io(0).Traddr} })
+		r.pass(time.Hour)
+		r.connected(0)
+	})
+}
+
+// Only what has changed is fetched.
+func TestOnlyChangedPagesAreFetched(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		for n := range 20 {
+			r.publish(fmt.Sprint("p", n), func(p *bus.Page) { p.ID.Traddr = fmt.Sprintf("10.254.0.%d", n) }, entry(0))
+		}
+		n := r.gets
+		r.publish("p3", func(p *bus.Page) { p.ID.Traddr = "10.254.0.3" }, entry(0))
+		r.tell()
+		if r.gets != n+1 {
+			t.Errorf("%d pages were fetched for one that changed", r.gets-n)
+		}
+		if i := r.c.iocs[io(0)]; i == nil || len(i.listed) != 21 {
+			t.Errorf("listed by %d", len(i.listed))
+		}
+	})
+}
+
+// Nothing is connected without an identity, and nothing is ended for the lack of one.
+func TestIdentity(t *testing.T) {
+	bubble(t, func(r *rig) { listed(1)(r); r.id = config.Identity{} }, func(r *rig) {
+		r.pass(time.Hour)
+		r.connected()
+		r.id.Host = testHost
+		r.configure(func(*config.Stac) {})
+		r.pass(time.Second)
+		r.connected(0)
+		r.id.Host = tid.Host{}
+		r.configure(func(*config.Stac) {})
+		r.page("a")
+		r.pass(time.Hour)
+		r.connected(0)
+	})
+}
+
+// The audit and a reload read no owner twice of what is known to be foreign, and settle.
+func TestNothingSpins(t *testing.T) {
+	bubble(t, func(r *rig) {
+		listed(10)(r)
+		r.AddForeign(io(0), testHost, "discoverd")
+	}, func(r *rig) {
+		n := r.owners
+		for range 100 {
+			r.page("a", slices.Collect(func(yield func(nvme.DiscoveryEntry) bool) {
+				for i := range 10 {
+					if !yield(entry(i)) {
+						return
+					}
+				}
+			})...)
+		}
+		if got := r.owners - n; got > 300 {
+			t.Errorf("%d reads of the registry for 100 pages that say the same", got)
+		}
+	})
+}
