@@ -97,6 +97,7 @@ const stopWithin = 3 * time.Second
 
 // serve runs the daemon until it is told to stop.
 func (p program) serve(ctx context.Context, o options) error {
+	kernel.KeepMemory()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hangup := make(chan os.Signal, 1)

@@ -20,6 +20,7 @@ func RunWorkerIfAsked() {
 	if os.Getenv(workerEnv) == "" {
 		return
 	}
+	KeepMemory()
 	if err := runWorker(os.Stdin, os.Stdout, newHost); err != nil {
 		fmt.Fprintln(os.Stderr, "kernel worker:", err)
 		os.Exit(1)
