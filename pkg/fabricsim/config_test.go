@@ -26,7 +26,7 @@ func TestConfigErrors(t *testing.T) {
 		port + "[dc d]\nports = q":            "there is no [port q]",
 		port + "[dc d]":                       "has no ports",
 		port + "[subsystem s]\nports = p":     "line 3: [subsystem s]: nqn is missing",
-		port + "[subsystem s]\nnqn = di sk":    "line 4: nqn",
+		port + "[subsystem s]\nnqn = di sk":   "line 4: nqn",
 		port + "[subsystem s]\ncount = 70000": "line 4: count",
 		port + "[subsystem s]\nnqn=nqn.2024-01.a:s\nnamespace=1000": "line 3: [subsystem s]: a namespace of 1000 bytes",
 		port + "[subsystem s]\nnamespace = 9999999999T":             "line 4: namespace",

@@ -48,9 +48,6 @@ type Disk struct {
 // New makes a disk of size bytes that reads as zeros.
 func (p *Pool) New(size uint64) *Disk { return &Disk{pool: p, size: size} }
 
-// Size is the size in bytes.
-func (d *Disk) Size() uint64 { return d.size }
-
 func (d *Disk) check(off, n uint64) error {
 	if off > d.size || n > d.size-off {
 		return fmt.Errorf("%d bytes at %d are outside of a disk of %d", n, off, d.size)

@@ -70,10 +70,10 @@ func simOwned(t *testing.T, within time.Duration, names ...string) time.Duration
 	})
 }
 
-// TestCDC has the daemons find a CDC by mDNS without any configuration: they register,
-// connect what the host's zones hold, and follow each change of the zones at once. A
-// dead discovery controller among its referrals delays none of that.
-func TestCDC(t *testing.T) {
+// withCDC starts the daemons beside an announced CDC whose zone "here" holds this host,
+// sim1 and sim2, and waits until both are connected.
+func withCDC(t *testing.T) *fabricsim.Fabric {
+	t.Helper()
 	fabric.Clean(t)
 	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
 	fabric.Configure(t, "stafd.conf", "")
@@ -91,7 +91,14 @@ func TestCDC(t *testing.T) {
 	t.Cleanup(func() { fabric.Stop(t, "stacd", "stafd") })
 	simOwned(t, 30*time.Second, "sim1", "sim2")
 	t.Logf("all connected %v after the daemons were started", time.Since(began).Round(time.Millisecond))
+	return f
+}
 
+// TestCDC has the daemons find a CDC by mDNS without any configuration: they register,
+// connect what the host's zones hold, and follow each change of the zones at once. A
+// dead discovery controller among its referrals delays none of that.
+func TestCDC(t *testing.T) {
+	f := withCDC(t)
 	fabric.Eventually(t, 5*time.Second, func() error {
 		r := f.Hosts().Registrations
 		if len(r) != 1 || r[0].HostNQN != hostNQN(t) || r[0].HostID != hostID(t) || r[0].Address == "" {
@@ -138,4 +145,52 @@ func TestCDC(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestCDCMisbehaves serves log pages that are wrong in every way. While they are, nothing
+// is taken away; when they are right again, what has changed meanwhile is followed.
+func TestCDCMisbehaves(t *testing.T) {
+	f := withCDC(t)
+	events := fabric.Record(t)
+	for _, tt := range []struct {
+		action string
+		step   string
+	}{
+		{action: "moving-genctr"},
+		{action: "garbage"},
+		{action: "numrec=5000"},
+		{action: "numrec=0xffffffffffff"},
+		{action: "discover-restart"},
+		{action: "status=0x6", step: "discovery-log"},
+		{action: "short", step: "discovery-log"},
+		{action: "delay=1s", step: "discovery-log"},
+		{action: "aen-storm=20ms"},
+	} {
+		t.Run(tt.action, func(t *testing.T) {
+			if err := f.AddFault(fabricsim.FaultConfig{Name: "x", Subsystem: "cdc", Action: tt.action, Step: tt.step}); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.AddToZone("here", "sim3"); err != nil { // has the page read
+				t.Fatal(err)
+			}
+			fabric.Never(t, 2*time.Second, func() error {
+				if n := events.Count("remove", ""); n > 0 {
+					return fmt.Errorf("%d controllers were removed", n)
+				}
+				return nil
+			})
+			if err := f.RemoveFault("x"); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			_, _ = f.RaiseAEN("cdc", "")
+			simOwned(t, 40*time.Second, "sim1", "sim2", "sim3")
+			t.Logf("followed %v after the page was right again", time.Since(began).Round(time.Millisecond))
+			if err := f.RemoveFromZone("here", "sim3"); err != nil {
+				t.Fatal(err)
+			}
+			simOwned(t, 20*time.Second, "sim1", "sim2")
+			events = fabric.Record(t)
+		})
+	}
 }
