@@ -43,7 +43,7 @@ func running(t *testing.T, unit string, pid int) {
 func TestMalformedConfiguration(t *testing.T) {
 	_, subs := serve(t, 2)
 	since := time.Now()
-	fabric.Configure(t, "stafd.conf", "[Global]\nkato=soon\nnonsense=1\nthis is no setting\n"+noMDNS+controllers(dc, "transport=tcp;traddr=127.0.0.x", "transport=carrier-pigeon;traddr=127.0.0.1"))
+	fabric.Configure(t, "stafd.conf", "[Global]\nkato=soon\nnonsense=1\nthis is no setting\n"+noMDNS+controllers(dc, "transport=tcp;traddr", "transport=carrier-pigeon;traddr=127.0.0.1"))
 	fabric.Start(t, "stafd", "stacd")
 	awaitOwned(t, 10*time.Second, subs...)
 	says(t, since, "stafd", "/etc/stas/stafd.conf:2:", "/etc/stas/stafd.conf:3:", "/etc/stas/stafd.conf:4:", "/etc/stas/stafd.conf:9:", "/etc/stas/stafd.conf:10:")
@@ -52,7 +52,7 @@ func TestMalformedConfiguration(t *testing.T) {
 	stafd, stacd := fabric.MainPID(t, "stafd"), fabric.MainPID(t, "stacd")
 	since = time.Now()
 	// The only controller has a typing error now: what it was is not known, so nothing may go.
-	fabric.Configure(t, "stafd.conf", noMDNS+controllers("transport=tcp;traddr=127.0.0.;trsvcid=8009"))
+	fabric.Configure(t, "stafd.conf", noMDNS+controllers("transport=tpc;traddr=127.0.0.1;trsvcid=8009"))
 	fabric.Configure(t, "stacd.conf", "[I/O controller connection management]\ndisconnect-scope=all\n[Glob\nx\x00\xff")
 	for range 10 {
 		fabric.Reload(t, "stafd", "stacd")
