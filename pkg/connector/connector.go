@@ -84,8 +84,9 @@ type Connector struct {
 	bound    map[string]*ioc   // by device name
 	strays   map[string]*stray // connections that serve nothing wanted, by device name
 	adriftAt map[place][]*stray
-	landing  map[string]*ioc // connections that were made and not seen yet, by device name
-	paths    map[string]int  // paths by subsystem NQN: connections that are live or have just been made
+	arriving map[string]tid.TID // connections that were made and are not wanted so any more, until they are seen
+	landing  map[string]*ioc    // connections that were made and not seen yet, by device name
+	paths    map[string]int     // paths by subsystem NQN: connections that are live or have just been made
 
 	touched map[*ioc]struct{}
 	objects objects
@@ -108,7 +109,7 @@ func New(o Options) *Connector {
 	}
 	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), defaults: newScopeParams(tid.Params{}), excludes: exclusion.NewList(),
 		unresolved: map[string]bool{}, names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},
-		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, landing: map[string]*ioc{}, paths: map[string]int{},
+		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, arriving: map[string]tid.TID{}, landing: map[string]*ioc{}, paths: map[string]int{},
 		touched: map[*ioc]struct{}{}, objects: newObjects(), loose: map[*stray]struct{}{}}
 }
 

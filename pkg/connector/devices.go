@@ -172,6 +172,9 @@ func (c *Connector) count(i *ioc) {
 // gone already, and its event told before this; then it is to be made again.
 func (c *Connector) land(i *ioc, name string) {
 	c.landed(i)
+	if o := c.landing[name]; o != nil {
+		c.crashed(o) // the name has been given again
+	}
 	i.landing = name
 	c.landing[name] = i
 	c.count(i)
@@ -195,12 +198,50 @@ func (c *Connector) confirm(i *ioc) {
 	}()
 }
 
+// expect notes that the kernel has made the connection name, which is no longer wanted as t. Another
+// description of the same may take it up; until it is seen nothing of the kind is connected.
+func (c *Connector) expect(t tid.TID, name string) {
+	c.arriving[name] = t
+	go func() {
+		ctrl, err := c.opts.Read(name)
+		c.loop.Post(func() {
+			if _, still := c.arriving[name]; !still {
+				return
+			}
+			delete(c.arriving, name)
+			if err == nil {
+				c.saw(&ctrl)
+			}
+			c.touchAllAt(placeOf(t))
+		})
+	}()
+}
+
+// awaited says whether a connection that may serve i is just being made in another name.
+func (c *Connector) awaited(i *ioc) bool {
+	if t, is := c.sched.Connecting(); is && t != i.id && t.Overlaps(tid.IO, i.id) {
+		return true
+	}
+	for _, t := range c.arriving {
+		if t.Overlaps(tid.IO, i.id) {
+			return true
+		}
+	}
+	for _, o := range c.places[placeOf(i.id)] {
+		if o != i && o.landing != "" && o.id.Overlaps(tid.IO, i.id) {
+			return true
+		}
+	}
+	return false
+}
+
 // landed ends the wait for the event of a connection that was made for i.
 func (c *Connector) landed(i *ioc) {
 	if i.landing != "" {
 		delete(c.landing, i.landing)
 		i.landing = ""
 		c.count(i)
+		c.touchPlace(placeOf(i.id))
 	}
 }
 
@@ -290,6 +331,10 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 			c.land(i, kernel.Name(r.Connection.Instance))
 		}
 		c.touch(i)
+	}
+	c.touchPlace(placeOf(t.TID))
+	if r.Err == nil && r.Dropped {
+		c.expect(t.TID, kernel.Name(r.Connection.Instance))
 	}
 	if r.Err == nil {
 		if s := c.strays[kernel.Name(r.Connection.Instance)]; s != nil {

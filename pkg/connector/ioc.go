@@ -138,10 +138,14 @@ func (c *Connector) drop(i *ioc, source string, unlisted bool) {
 
 // touchPlace has all looked at that may mean the same connection: who is covered by whom has changed.
 func (c *Connector) touchPlace(p place) {
-	if all := c.places[p]; len(all) > 1 || len(c.adriftAt[p]) > 0 {
-		for _, o := range all {
-			c.touch(o)
-		}
+	if len(c.places[p]) > 1 || len(c.adriftAt[p]) > 0 {
+		c.touchAllAt(p)
+	}
+}
+
+func (c *Connector) touchAllAt(p place) {
+	for _, o := range c.places[p] {
+		c.touch(o)
 	}
 }
 

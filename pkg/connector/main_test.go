@@ -51,6 +51,7 @@ type rig struct {
 	attrs    map[string]map[string]string
 	order    []tid.TID // of the connects
 	ended    []string  // addresses that were disconnected on request
+	watch    func(kernel.DisconnectRequest)
 	claims   int
 	owners   int // reads of the registry
 	journal  []string
@@ -108,6 +109,9 @@ func (r *rig) Connect(ctx context.Context, q kernel.ConnectRequest) (kernel.Conn
 }
 
 func (r *rig) Disconnect(ctx context.Context, q kernel.DisconnectRequest) error {
+	if r.watch != nil {
+		r.with(func() { r.watch(q) })
+	}
 	err := r.Host.Disconnect(ctx, q)
 	if err == nil {
 		r.with(func() { r.ended = append(r.ended, q.Expect.Traddr) })

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/registry"
@@ -172,8 +173,9 @@ func (c *Connector) evidence(s *stray, owner registry.Owner) evidence {
 			e.allSaid = false
 		}
 	}
-	if p := c.pages[s.source]; p != nil && p.removes() {
-		e.sourceSaid = true
+	if p := c.pages[s.source]; p != nil {
+		e.sourceSaid = p.removes()
+		e.frozen = p.meta.Disposition == bus.Frozen
 	}
 	for _, i := range c.places[placeOf(s.id)] {
 		switch {

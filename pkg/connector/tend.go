@@ -31,7 +31,7 @@ func (c *Connector) tend(i *ioc) {
 		if i.device != nil && !i.wanted() {
 			c.keepWhileLive(i)
 		}
-	case i.device == nil && !c.scanned: // it may be connected
+	case i.device == nil && (!c.scanned || c.awaited(i)): // it may be connected
 	case i.device == nil && c.opts.Excluded(i.id, i.host):
 		c.sched.Drop(i.id)
 	case i.device == nil && c.exhausted(i):

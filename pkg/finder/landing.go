@@ -15,6 +15,9 @@ func (f *Finder) made(t tid.TID, name string, dropped bool) {
 		if o.id() == t && o.device == nil && !dropped {
 			d = o
 			f.landed(d)
+			if last := f.landing[name]; last != nil {
+				f.crashed(last) // the name has been given again
+			}
 			d.landing = name
 			f.landing[name] = d
 		}

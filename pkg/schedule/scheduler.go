@@ -189,6 +189,14 @@ func (s *Scheduler) Busy(id tid.TID) bool {
 	return s.lane != nil && s.lane.TID == id || s.deletes.has(id)
 }
 
+// Connecting gives what is inside the kernel now, wanted still or not.
+func (s *Scheduler) Connecting() (tid.TID, bool) {
+	if s.lane == nil {
+		return tid.TID{}, false
+	}
+	return s.lane.TID, true
+}
+
 // begin puts it on its way: through a probe, or straight to the lane where the address
 // has answered a moment ago.
 func (s *Scheduler) begin(it *item) {
