@@ -215,6 +215,7 @@ func (c *Connector) settle() {
 		for s := range batch {
 			if c.strays[s.ctrl.Name] == s {
 				c.tendStray(s)
+				c.strayTended(s)
 			}
 		}
 	}

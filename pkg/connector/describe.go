@@ -22,7 +22,7 @@ const (
 	stateDisconnected  = "disconnected" // on request
 	stateGivenUp       = "given-up"
 	stateExcluded      = "excluded"
-	stateUnlisted      = "unlisted"  // only pages mention it that neither add nor remove
+	stateUnlisted      = "unlisted"  // nothing wants it; a connection of it is kept for a reason, or about to go
 	stateDuplicate     = "duplicate" // another description of the same connection is in use
 	stateForeign       = "foreign"
 	stateBoot          = "boot"

@@ -27,9 +27,10 @@ type Observer interface {
 
 // objects is what a Connector keeps for those who look at its controllers one by one.
 type objects struct {
-	out   Observer
-	byKey map[string]*ioc
-	off   map[tid.TID]struct{} // disconnected on request, and to be left alone
+	out    Observer
+	byKey  map[string]*ioc
+	adrift map[string]*stray    // ours that nothing wants, by key
+	off    map[tid.TID]struct{} // disconnected on request, and to be left alone
 }
 
 // objectState is the part of an ioc that serves its object.
@@ -48,22 +49,37 @@ type objectState struct {
 }
 
 func newObjects() objects {
-	return objects{out: silent{}, byKey: map[string]*ioc{}, off: map[tid.TID]struct{}{}}
+	return objects{out: silent{}, byKey: map[string]*ioc{}, adrift: map[string]*stray{}, off: map[tid.TID]struct{}{}}
 }
 
 // Observe sets who is told. Call it before [Connector.Run].
 func (c *Connector) Observe(o Observer) { c.objects.out = o }
 
-// enter gives a new ioc its key: FNV-1a of what identifies it, which is the same after a restart.
+// enter gives a new ioc its key.
 func (c *Connector) enter(i *ioc) {
-	h := fnv.New64a()
-	t := i.id
-	fmt.Fprintf(h, "%s;%s;%s;%s;%s;%s;%s", t.Transport, t.Traddr, t.Trsvcid, t.NQN, t.HostTraddr, t.HostIface, t.HostNQN)
-	i.object.key = fmt.Sprintf("%016x", h.Sum64())
-	for n := 2; c.objects.byKey[i.object.key] != nil; n++ {
-		i.object.key = fmt.Sprintf("%016x-%d", h.Sum64(), n)
-	}
+	c.evict(keyOf(i.id, 1))
+	i.object.key = c.freeKey(i.id)
 	c.objects.byKey[i.object.key] = i
+}
+
+// keyOf names a controller: FNV-1a of what identifies it, which is the same after a restart. Further ones of the
+// same hash have a number.
+func keyOf(t tid.TID, n int) string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s;%s;%s;%s;%s;%s;%s", t.Transport, t.Traddr, t.Trsvcid, t.NQN, t.HostTraddr, t.HostIface, t.HostNQN)
+	if n > 1 {
+		return fmt.Sprintf("%016x-%d", h.Sum64(), n)
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+func (c *Connector) freeKey(t tid.TID) string {
+	for n := 1; ; n++ {
+		key := keyOf(t, n)
+		if c.objects.byKey[key] == nil && c.objects.adrift[key] == nil {
+			return key
+		}
+	}
 }
 
 // leave is the end of an ioc.
@@ -149,6 +165,8 @@ var (
 func (c *Connector) reconnect(key string) error {
 	i := c.objects.byKey[key]
 	switch {
+	case i == nil && c.objects.adrift[key] != nil:
+		return errNotWanted
 	case i == nil:
 		return bus.ErrNoController
 	case !i.wanted():
@@ -174,7 +192,9 @@ func (c *Connector) reconnect(key string) error {
 // disconnect ends the connection of a controller and has it left alone.
 func (c *Connector) disconnect(key string) error {
 	i := c.objects.byKey[key]
-	switch {
+	switch s := c.objects.adrift[key]; {
+	case i == nil && s != nil:
+		return c.disconnectStray(s)
 	case i == nil:
 		return bus.ErrNoController
 	case i.device == nil && c.sched.Busy(i.id):
@@ -193,17 +213,24 @@ func (c *Connector) disconnect(key string) error {
 
 // part has the connection of i removed, if that may be.
 func (c *Connector) part(i *ioc) error {
-	name := i.device.Name
-	if c.opts.Protected(i.device) {
-		return fmt.Errorf("%s: %w", name, errFirmware)
+	if err := c.mayEnd(i.device, c.sched.Busy(i.id)); err != nil {
+		return err
 	}
-	if owner := c.opts.Ownership.Owner(name); !owner.Is(Owner) {
-		return fmt.Errorf("%s is not ours, its owner is %s", name, owner)
+	c.sched.Disconnect(i.id, kernel.DisconnectRequest{Name: i.device.Name, Expect: i.device.Identity()})
+	return nil
+}
+
+// mayEnd says why a connection must not be ended on request.
+func (c *Connector) mayEnd(d *kernel.Controller, busy bool) error {
+	if c.opts.Protected(d) {
+		return fmt.Errorf("%s: %w", d.Name, errFirmware)
 	}
-	if c.sched.Busy(i.id) {
-		return fmt.Errorf("%s: %w", name, errBusy)
+	if owner := c.opts.Ownership.Owner(d.Name); !owner.Is(Owner) {
+		return fmt.Errorf("%s is not ours, its owner is %s", d.Name, owner)
 	}
-	c.sched.Disconnect(i.id, kernel.DisconnectRequest{Name: name, Expect: i.device.Identity()})
+	if busy {
+		return fmt.Errorf("%s: %w", d.Name, errBusy)
+	}
 	return nil
 }
 
@@ -233,7 +260,9 @@ const portion = 256
 // IOControllers implements [bus.IOControllers].
 func (v View) IOControllers(ctx context.Context, keys []string) ([]bus.IOController, error) {
 	if keys == nil {
-		all, err := loop.Ask(ctx, v.c.loop, func() []string { return slices.Collect(maps.Keys(v.c.objects.byKey)) })
+		all, err := loop.Ask(ctx, v.c.loop, func() []string {
+			return slices.AppendSeq(slices.Collect(maps.Keys(v.c.objects.byKey)), maps.Keys(v.c.objects.adrift))
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -246,6 +275,8 @@ func (v View) IOControllers(ctx context.Context, keys []string) ([]bus.IOControl
 			for _, key := range part {
 				if i := v.c.objects.byKey[key]; i != nil {
 					some = append(some, v.c.describe(i))
+				} else if s := v.c.objects.adrift[key]; s != nil {
+					some = append(some, v.c.describeStray(s))
 				}
 			}
 			return some

@@ -252,6 +252,40 @@ func TestWhyItIsNotConnected(t *testing.T) {
 	})
 }
 
+// A connection of ours that nothing wants any more is there to be seen, with the reason why it is kept.
+func TestKeptConnectionIsShown(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{DisconnectDelay: time.Second})
+		s.configure(tid.Params{}, targetA)
+		key := s.is("connected", "connected").Key
+		keep := config.DefaultStac()
+		keep.DisconnectScope = config.DisconnectNone
+		s.c.Configure(keep, config.Identity{Host: shownHost})
+		o := s.is("unlisted", "")
+		if o.Key != key || o.Device != "nvme0" || o.Owner != "stas" || len(o.Reasons) != 1 || !strings.Contains(o.Reasons[0], "lets nothing be disconnected") {
+			s.Errorf("%+v", o)
+		}
+		if err := s.c.View().Reconnect(s.Context(), key); err == nil {
+			s.Error("reconnected what nothing wants")
+		}
+		s.configure(tid.Params{}, targetA)
+		if o := s.is("connected", "connected"); o.Key != key {
+			s.Errorf("%+v", o)
+		}
+		s.c.Configure(keep, config.Identity{Host: shownHost})
+		s.is("unlisted", "")
+		if err := s.c.View().Disconnect(s.Context(), key); err != nil {
+			s.Fatal(err)
+		}
+		s.is("disconnecting", "")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if list, err := s.c.View().IOControllers(s.Context(), nil); err != nil || len(list) != 0 || s.host.Stats().Disconnects != 1 {
+			s.Errorf("%+v, %v", list, err)
+		}
+	})
+}
+
 // What an earlier run has connected shows only some of its parameters.
 func TestPendingOfAnAdoptedConnection(t *testing.T) {
 	d := &kernel.Controller{KATO: 5, QueueCount: 5, ReconnectDelay: 10, CtrlLossTmo: 600}

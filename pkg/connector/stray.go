@@ -21,6 +21,8 @@ type stray struct {
 	why      string  // verdict that was last reported
 	retry    *time.Timer
 	failures int
+	ours     bool   // registered as ours, as last read
+	key      string // of its object, if it has one
 }
 
 // setAdrift makes ctrl a stray.
@@ -50,6 +52,7 @@ func (c *Connector) forgetStray(s *stray) {
 	s.stop()
 	c.unplace(s)
 	delete(c.strays, s.ctrl.Name)
+	c.strayLeft(s)
 	delete(c.loose, s)
 }
 
@@ -147,6 +150,7 @@ func (c *Connector) tendStray(s *stray) {
 		return
 	}
 	owner := c.opts.Ownership.Owner(s.ctrl.Name)
+	s.ours = owner.Is(Owner)
 	if owner.Is(Owner) && s.source == "" {
 		s.source, _ = c.opts.Ownership.Attr(s.ctrl.Name, sourceAttr)
 	}
