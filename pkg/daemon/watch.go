@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"net"
+	"os"
+	"strconv"
 
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/uevent"
@@ -11,10 +13,18 @@ import (
 // ueventBuffer holds the events of a burst of some ten thousand controllers.
 const ueventBuffer = 16 << 20
 
+// smallBuffer is a test hook: with this variable in the environment the buffer has that many bytes, so that a test can make it
+// overflow. A host without tests has no use for it: events that are lost cost a look at every controller.
+const smallBuffer = "STAS_TEST_UEVENT_BUFFER"
+
 // openUevents subscribes to the kernel's own events: the ones that udev passes on may have been
 // changed by rules, on purpose (69-stas.rules).
 func openUevents() (*uevent.Monitor, error) {
-	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: ueventBuffer, Subsystems: kernel.Subsystems()})
+	buffer := ueventBuffer
+	if n, err := strconv.Atoi(os.Getenv(smallBuffer)); err == nil && n > 0 {
+		buffer = n
+	}
+	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems()})
 }
 
 // watchExclusions has changed called whenever the host-wide exclusion list changes.
