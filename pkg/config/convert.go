@@ -82,8 +82,8 @@ func hostIDOf(nqn string, staf *Staf, stac *Stac) string {
 			}
 		}
 	}
-	if id, ok := nvme.HostIDFromNQN(nqn); ok {
-		return id.String()
+	if id := nvme.HostIDFor(nqn); !id.IsZero() {
+		return id.String() // the one that the daemons use
 	}
 	return ""
 }

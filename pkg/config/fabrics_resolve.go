@@ -134,6 +134,9 @@ func (f *fabricsFile) params(dst *tid.Params, base tid.Params, layers []layer, r
 	*dst = base
 	ok := true
 	for _, l := range layers {
+		if dst.TLS == tid.Off && (l["tls-key"].value != "" || l["tls-key-identity"].value != "") {
+			dst.TLS = tid.Unset // a key is for TLS, unless its own section says otherwise
+		}
 		for i := range params {
 			p := &params[i]
 			for _, key := range []string{p.key, p.other} {

@@ -101,7 +101,11 @@ func buildStac(path string, entries []entry, set *fabricsSet) (*Stac, *report) {
 // file get its own defaults, what is discovered gets those of nvme-stas.conf over them.
 func (c *Common) merge(kind tid.Kind, scope *Scope, set *fabricsSet, r *report) {
 	for i := range c.Controllers {
-		c.Controllers[i].Params = c.Controllers[i].Given.Over(c.Defaults)
+		l := &c.Controllers[i]
+		l.Params = l.Given.Over(c.Defaults)
+		if l.Given.WantsTLS() {
+			l.Params.TLS = tid.On // a line with a key, below a tls=false for all
+		}
 	}
 	if set != nil {
 		for _, ctrl := range set.controllers {

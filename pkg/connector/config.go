@@ -105,7 +105,7 @@ func (c *Connector) stillUnresolved(name string) bool {
 }
 
 // hostOf gives the identity pair for the host NQN of t. A host ID that is not
-// configured is that of the NQN's own UUID: the kernel demands a pair.
+// configured is made of the NQN: the kernel demands a pair.
 func (c *Connector) hostOf(line *config.Controller, t tid.TID) tid.Host {
 	for _, h := range []tid.Host{line.Scope.Host, c.identity.Host} {
 		if h.NQN == t.HostNQN {
@@ -113,7 +113,7 @@ func (c *Connector) hostOf(line *config.Controller, t tid.TID) tid.Host {
 		}
 	}
 	h := tid.Host{NQN: t.HostNQN}
-	if id, ok := nvme.HostIDFromNQN(t.HostNQN); ok {
+	if id := nvme.HostIDFor(t.HostNQN); !id.IsZero() {
 		h.ID = id.String()
 	}
 	return h

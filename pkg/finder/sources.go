@@ -148,7 +148,7 @@ func (f *Finder) fromConfig(c config.Controller) []Candidate {
 }
 
 // hostOf gives the identity pair for the host NQN of t. A host ID that is not
-// configured is that of the NQN's own UUID: the kernel demands a pair.
+// configured is made of the NQN: the kernel demands a pair.
 func (f *Finder) hostOf(c config.Controller, t tid.TID) tid.Host {
 	for _, h := range []tid.Host{c.Scope.Host, f.identity.Host} {
 		if h.NQN == t.HostNQN {
@@ -156,7 +156,7 @@ func (f *Finder) hostOf(c config.Controller, t tid.TID) tid.Host {
 		}
 	}
 	h := tid.Host{NQN: t.HostNQN}
-	if id, ok := nvme.HostIDFromNQN(t.HostNQN); ok {
+	if id := nvme.HostIDFor(t.HostNQN); !id.IsZero() {
 		h.ID = id.String()
 	}
 	return h

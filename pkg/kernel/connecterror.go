@@ -107,6 +107,7 @@ var adviceOn = map[syscall.Errno]string{
 	syscall.ENODEV:        "no such interface, or the controller does not become ready",
 	syscall.EADDRNOTAVAIL: "host-traddr is no address of this host",
 	syscall.ENOKEY:        "a DH-HMAC-CHAP secret or a TLS key is missing",
+	syscall.ESRCH:         "nobody does the TLS handshake: is tlshd running?",
 	syscall.EKEYREJECTED:  "the DH-HMAC-CHAP secret is wrong",
 	syscall.EOPNOTSUPP:    "the target demands what this kernel does not do",
 	syscall.ENOMEM:        "the options are too long, or memory is short",

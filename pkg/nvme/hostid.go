@@ -1,6 +1,7 @@
 package nvme
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -73,4 +74,21 @@ func HostIDFromNQN(nqn string) (HostID, bool) {
 		return HostID{}, false
 	}
 	return id, true
+}
+
+// HostIDFor gives the Host Identifier that goes with an NQN for which none is configured: the
+// UUID that the NQN is made of, else one of version 8 (RFC 9562, section 5.8) computed from the
+// whole NQN, so that it is the same on each run and differs between NQNs, as Linux demands since
+// 6.5. The zero HostID is for the empty NQN.
+func HostIDFor(nqn string) HostID {
+	if nqn == "" {
+		return HostID{}
+	}
+	if id, ok := HostIDFromNQN(nqn); ok {
+		return id
+	}
+	sum := sha256.Sum256([]byte("stas host ID " + nqn))
+	id := HostID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id
 }

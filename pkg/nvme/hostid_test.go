@@ -41,3 +41,18 @@ func TestCheckHostID(t *testing.T) {
 		}
 	}
 }
+
+func TestHostIDFor(t *testing.T) {
+	const uuid = "f8e78f19-a131-45ab-b1f6-3a4fc8e093ea"
+	if id := HostIDFor(uuidNQNPrefix + uuid); id.String() != uuid {
+		t.Errorf("of a UUID: %s", id)
+	}
+	a, b := HostIDFor("nqn.2026-01.test:a"), HostIDFor("nqn.2026-01.test:b")
+	if a == b || a != HostIDFor("nqn.2026-01.test:a") || CheckHostID(a.String()) != nil {
+		t.Errorf("of names: %s, %s", a, b)
+	}
+	// Once given out it must never change: the storage knows the host by it.
+	if a.String() != "25248c5e-cf00-8e2b-8032-75fe77f48645" || !HostIDFor("").IsZero() {
+		t.Errorf("of a name: %s", a)
+	}
+}
