@@ -239,7 +239,9 @@ func (m *machine) judge(q kernel.DisconnectRequest) {
 	if err != nil || device.Inode != q.Expect.Inode {
 		return // nothing will come of it
 	}
-	bad := func(why string) { m.rt.Errorf("%s: disconnect of %s (%s)", why, q.Name, q.Expect.Traddr) }
+	bad := func(why string) {
+		m.rt.Errorf("%s: disconnect of %s (%s, %s)\nlines %v\npages %v\n%v", why, q.Name, device.Traddr, device.HostIface, m.cfg.Controllers, m.pages, m.journal[max(0, len(m.journal)-10):])
+	}
 	excluded := slices.ContainsFunc(m.cfg.Excludes, func(x config.Exclude) bool { return x.Text == "traddr="+q.Expect.Traddr })
 	broken := false
 	for key, b := range m.broken {
@@ -350,6 +352,7 @@ func (m *machine) end() {
 		clear(m.silent)
 		clear(m.excluded)
 	})
+	m.tell()
 	for _, key := range []string{"a", "b", "c"} {
 		p, ok := m.pages[key]
 		if ok && (!p.page.Complete || p.page.Disposition != bus.Active || p.page.Dropped != 0) {
