@@ -102,7 +102,7 @@ func shows(text string) bool {
 		}
 	}
 	// As fmt prints a slice of bytes.
-	return strings.Contains(text, strings.Trim(fmt.Sprint(key[:4]), "[]"))
+	return strings.Contains(text, strings.Trim(fmt.Sprintf("%d", key[:4]), "[]"))
 }
 
 func windows(s string, n int) []string {
