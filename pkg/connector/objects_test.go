@@ -93,7 +93,10 @@ func (s *shown) attached(name string) (kernel.Attached, error) {
 
 // configure has lines of stacd.conf, one for each target, with the same parameters.
 func (s *shown) configure(p tid.Params, targets ...tid.TID) {
-	cfg := config.DefaultStac()
+	s.configureWith(config.DefaultStac(), p, targets...)
+}
+
+func (s *shown) configureWith(cfg *config.Stac, p tid.Params, targets ...tid.TID) {
 	for n, t := range targets {
 		cfg.Controllers = append(cfg.Controllers, config.Controller{Kind: tid.IO, Transport: t.Transport, Traddr: t.Traddr, Trsvcid: t.Trsvcid,
 			NQN: t.NQN, Params: p, Given: p, Scope: &config.Scope{}, Where: fmt.Sprintf("stacd.conf:%d", n+3)})
