@@ -76,7 +76,8 @@ func withCDC(t *testing.T) *fabricsim.Fabric {
 	t.Helper()
 	fabric.Clean(t)
 	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
-	fabric.Configure(t, "stafd.conf", "")
+	fabric.Run(t, "ip", "link", "set", "stas-d0", "multicast", "on") // or Avahi announces on lo only, which has no route to it
+	fabric.Configure(t, "stafd.conf", "[Global]\ntron=true\n")
 	fabric.Configure(t, "stacd.conf", "")
 	cfg, err := fabricsim.ParseConfig(strings.NewReader(announcedFabric))
 	if err != nil {
@@ -89,6 +90,11 @@ func withCDC(t *testing.T) *fabricsim.Fabric {
 	began := time.Now()
 	fabric.Start(t, "stafd", "stacd")
 	t.Cleanup(func() { fabric.Stop(t, "stacd", "stafd") })
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("stafctl status:\n%s", fabric.Run(t, "stafctl", "status"))
+		}
+	})
 	simOwned(t, 30*time.Second, "sim1", "sim2")
 	t.Logf("all connected %v after the daemons were started", time.Since(began).Round(time.Millisecond))
 	return f
