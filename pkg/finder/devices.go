@@ -124,7 +124,7 @@ func (f *Finder) unbind(d *dc) {
 
 // rebind looks among the kernel's controllers for one that serves d.
 func (f *Finder) rebind(d *dc) {
-	if d.device != nil {
+	if d.device != nil || d.parked {
 		return
 	}
 	var best *kernel.Controller

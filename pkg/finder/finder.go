@@ -155,6 +155,12 @@ func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
 			}
 		}
 		f.cfg, f.identity, f.excludes = cfg, id, excludes
+		for _, d := range f.dcs {
+			if d.parked && f.holds(d) {
+				stop(&d.timers.poll)
+				d.parked, d.dirty = false, true
+			}
+		}
 		defaults := cfg.Defaults.Over(id.Params())
 		f.defaults = &defaults
 		f.sources.configured = true

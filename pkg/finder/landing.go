@@ -22,9 +22,6 @@ func (f *Finder) made(t tid.TID, name string, dropped bool) {
 			f.landing[name] = d
 		}
 	}
-	if d == nil && !dropped {
-		return
-	}
 	go func() {
 		c, err := f.opts.Read(name)
 		f.loop.Post(func() {
@@ -50,7 +47,8 @@ func (f *Finder) confirmed(d *dc, c kernel.Controller, err error) {
 	}
 }
 
-// orphaned ends a connection that was made for what is no longer wanted, unless somebody else wants it.
+// orphaned ends a connection that nobody waits for, as what it was made for is no longer wanted or has one
+// already, unless it serves something by now.
 func (f *Finder) orphaned(c kernel.Controller, err error) {
 	if err != nil {
 		return

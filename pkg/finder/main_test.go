@@ -47,6 +47,15 @@ type rig struct {
 	signals   int
 	dcRemoved int
 	journal   []string
+	watch     func(kernel.DisconnectRequest)
+}
+
+// Disconnect has every disconnect watched.
+func (r *rig) Disconnect(ctx context.Context, q kernel.DisconnectRequest) error {
+	if r.watch != nil {
+		r.with(func() { r.watch(q) })
+	}
+	return r.Host.Disconnect(ctx, q)
 }
 
 func (r *rig) LogPagesChanged(bus.ID, string) { r.with(func() { r.signals++ }) }
@@ -147,7 +156,7 @@ func (r *rig) start() {
 			r.t.Fatal(err)
 		}
 	}
-	r.f = New(Options{Connector: r.Host, Commands: r.Host, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
+	r.f = New(Options{Connector: r, Commands: r.Host, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
 		Interfaces: func() tid.Interfaces { return nil }, Resolve: r.resolve, Store: store, Log: slog.New(journal{r}),
 		Excluded: func(t tid.TID, _ tid.Host) bool {
 			r.mu.Lock()

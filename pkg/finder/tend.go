@@ -7,6 +7,7 @@ import (
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // pollGone is how often the kernel's state of a connection is looked at that no source
@@ -36,6 +37,7 @@ func (f *Finder) tend(d *dc) {
 	case d.device == nil && (d.disposition == frozen || !d.named && f.cfg.DCGiveUp == 0):
 		f.sched.Drop(d.id())
 		f.retain(d)
+	case d.device == nil && f.awaited(d):
 	case d.device == nil:
 		f.retain(d)
 		f.sched.Want(d.target())
@@ -50,6 +52,12 @@ func (f *Finder) tend(d *dc) {
 		f.retain(d)
 		f.converse(d)
 	}
+}
+
+// awaited says whether a connection that may serve d is just being made in another name.
+func (f *Finder) awaited(d *dc) bool {
+	t, is := f.sched.Connecting()
+	return is && t != d.id() && t.Overlaps(tid.Discovery, d.id())
 }
 
 // freeze applies the host-wide exclusion list: forward only. A live connection stays, is not made
