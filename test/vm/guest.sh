@@ -4,8 +4,8 @@
 # The host's directory is mounted here already:
 #   settings   shell variables: mode (run|shell), seconds (how long the command may take), rows, columns
 #   command    the command, one shell line
-#   tree.tar   what `make install` made (absent: nothing is installed)
-#   files/     files for the command; it runs in a copy of this directory
+#   tree.tar   what `make install` made (absent: nothing is installed); also a disk, vdc
+#   files.tar  files for the command, which runs in the directory where they are unpacked; also a disk, vdb
 #   out/       goes back to the host
 # Two virtio ports lead to the host: stas.out is the command's output and nothing else, stas.control carries
 # lines `stage TEXT` and, at the end, `exit CODE`.
@@ -33,7 +33,7 @@ finish() { # code
 }
 
 install_tree() {
-	tar -C / -xf $host/tree.tar --no-same-owner --no-overwrite-dir --keep-directory-symlink || return
+	tar -C / -xf /dev/vdc --no-same-owner --no-overwrite-dir --keep-directory-symlink || return
 	systemd-sysusers
 	systemd-tmpfiles --create 2>&1 | grep -v 'Failed to determine whether' # of no interest in a VM
 	systemctl daemon-reload
@@ -86,7 +86,7 @@ if [[ -e $host/tree.tar ]]; then
 	fi
 fi
 mkdir -p $work
-cp -r $host/files/. $work/
+tar -C $work -xf /dev/vdb --no-same-owner
 
 if [[ $mode == shell ]]; then
 	printf 'stty rows %d columns %d\n' "$rows" "$columns" >/etc/profile.d/size.sh

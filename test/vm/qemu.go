@@ -111,7 +111,11 @@ func (r *run) arguments(image, share, accel string) []string {
 		"-append", "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr audit=0 nowatchdog tsc=reliable net.ifnames=0 systemd.show_status=0",
 		"-drive", "if=virtio,format=raw,snapshot=on,cache=unsafe,file="+filepath.Join(image, "disk.img"),
 		"-virtfs", "local,path="+share+",mount_tag=host,security_model=none,multidevs=remap",
-		"-device", "virtio-rng-pci", "-nic", "none", "-display", "none", "-no-reboot")
+		"-device", "virtio-rng-pci", "-nic", "none", "-display", "none", "-no-reboot",
+		"-drive", "if=virtio,format=raw,readonly=on,file="+filepath.Join(share, "files.tar"))
+	if r.tree != "" {
+		args = append(args, "-drive", "if=virtio,format=raw,readonly=on,file="+filepath.Join(share, "tree.tar"))
+	}
 	return append(args, strings.Fields(r.qemu)...)
 }
 

@@ -45,11 +45,19 @@ func (r *run) fill(share string) error {
 			return fmt.Errorf("%s: %s", f, strings.TrimSpace(string(out)))
 		}
 	}
+	if err := archive(filepath.Join(share, "files"), filepath.Join(share, "files.tar")); err != nil {
+		return err
+	}
 	if r.tree == "" {
 		return nil
 	}
-	if out, err := exec.Command("tar", "-C", r.tree, "-cf", filepath.Join(share, "tree.tar"), ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %s", r.tree, strings.TrimSpace(string(out)))
+	return archive(r.tree, filepath.Join(share, "tree.tar"))
+}
+
+// archive packs a directory for the guest, which reads it as a disk: an order of magnitude faster than file by file over 9p.
+func archive(directory, file string) error {
+	if out, err := exec.Command("tar", "-C", directory, "-cf", file, ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %s", directory, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func TestFill(t *testing.T) {
 	if err := r.fill(share); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"guest.sh", "settings", "command", "files/program", "tree.tar", "out"} {
+	for _, name := range []string{"guest.sh", "settings", "command", "files/program", "files.tar", "tree.tar", "out"} {
 		if !fileExists(filepath.Join(share, name)) {
 			t.Errorf("no %s", name)
 		}
