@@ -92,9 +92,9 @@ func (d *dc) registration() string {
 
 func (f *Finder) sessionState(d *dc, s schedule.Status) string {
 	switch {
-	case s.State == schedule.Connecting:
+	case s.State == schedule.Connecting && !d.live():
 		return stateConnecting
-	case d.device != nil && f.sched.Busy(d.id()):
+	case d.device != nil && s.State != schedule.Connecting && f.sched.Busy(d.id()):
 		return stateDisconnecting
 	case d.disposition == forgotten:
 		return stateForgotten

@@ -121,6 +121,7 @@ func (f *Finder) add(w Want) *dc {
 
 func (f *Finder) insert(d *dc) {
 	f.dcs[d.key] = d
+	f.tellReferred(d.key)
 	p := placeOf(d.id())
 	f.places[p] = append(f.places[p], d)
 }
@@ -201,6 +202,7 @@ func (f *Finder) drop(d *dc) {
 	delete(f.dcs, d.key)
 	delete(f.touched, d)
 	f.tell(d)
+	f.tellReferred(d.key)
 	f.opts.Store.Delete(d.key)
 	f.out.PageRemoved(d.key, "no longer wanted")
 	f.removed = true

@@ -36,6 +36,17 @@ func (f *Finder) tell(d *dc) {
 	}
 }
 
+// tellReferred tells of those whose origin is the controller called key, by whose name it is shown.
+func (f *Finder) tellReferred(key string) {
+	for _, d := range f.dcs {
+		for _, s := range d.want.Sources {
+			if s.Origin == Referred && s.Detail == key {
+				f.tell(d)
+			}
+		}
+	}
+}
+
 // moved is told by the scheduler.
 func (f *Finder) moved(id tid.TID) {
 	for _, d := range f.places[placeOf(id)] {
