@@ -5,8 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -21,103 +19,6 @@ import (
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/test/privatebus"
 )
-
-// fakeObjects is the controllers of a daemon, and the requests that it got.
-type fakeObjects[T any] struct {
-	mu    sync.Mutex
-	all   map[string]T
-	asked []string
-	fails error
-}
-
-func newFakeObjects[T any]() *fakeObjects[T] { return &fakeObjects[T]{all: map[string]T{}} }
-
-func (f *fakeObjects[T]) read(_ context.Context, keys []string) ([]T, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fails != nil {
-		return nil, f.fails
-	}
-	if keys == nil {
-		keys = slices.Sorted(maps.Keys(f.all))
-	}
-	var list []T
-	for _, k := range keys {
-		if c, ok := f.all[k]; ok {
-			list = append(list, c)
-		}
-	}
-	return list, nil
-}
-
-func (f *fakeObjects[T]) DiscoveryControllers(ctx context.Context, keys []string) ([]T, error) {
-	return f.read(ctx, keys)
-}
-
-func (f *fakeObjects[T]) IOControllers(ctx context.Context, keys []string) ([]T, error) {
-	return f.read(ctx, keys)
-}
-
-func (f *fakeObjects[T]) ask(what, key string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, ok := f.all[key]; !ok {
-		return ErrNoController
-	}
-	f.asked = append(f.asked, what+" "+key)
-	return nil
-}
-
-func (f *fakeObjects[T]) Reconnect(_ context.Context, key string) error  { return f.ask("reconnect", key) }
-func (f *fakeObjects[T]) Refresh(_ context.Context, key string) error    { return f.ask("refresh", key) }
-func (f *fakeObjects[T]) Disconnect(_ context.Context, key string) error { return f.ask("disconnect", key) }
-
-func (f *fakeObjects[T]) put(key string, c T) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.all[key] = c
-}
-
-func (f *fakeObjects[T]) remove(key string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.all, key)
-}
-
-func (f *fakeObjects[T]) snapshot() map[string]T {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return maps.Clone(f.all)
-}
-
-func finderWithObjects(opts Options, f *fakeDaemon, o *fakeObjects[DiscoveryController]) *FinderServer {
-	s := NewFinderServer(opts, f, f, f)
-	s.ServeControllers(o)
-	return s
-}
-
-func connectorWithObjects(opts Options, f *fakeDaemon, o *fakeObjects[IOController]) *ConnectorServer {
-	s := NewConnectorServer(opts, f, f)
-	s.ServeControllers(o)
-	return s
-}
-
-func discoveryController(key string) DiscoveryController {
-	return DiscoveryController{
-		Key: key, ID: ID{"tcp", "192.0.2.1", "8009", nvme.DiscoveryNQN, "", "eth0", "nqn.h"}, HostID: "id",
-		Origins: []string{"configured stafd.conf:3"}, Device: "nvme0", KernelState: "live", SessionState: "held",
-		LastError: "refused", LastErrorTime: time.UnixMicro(17), Registration: "registered", PageGeneration: 4, Records: 2,
-		PageReadTime: time.UnixMicro(99), Disposition: Active, Owner: "stas",
-	}
-}
-
-func ioController(key string) IOController {
-	return IOController{
-		Key: key, ID: ID{"tcp", "192.0.2.1", "4420", "nqn.2026-01.test:a", "", "", "nqn.h"}, HostID: "id",
-		Device: "nvme1", Subsystem: "nvme-subsys1", KernelState: "live", State: "connected",
-		Reasons: []string{"listed by x"}, Owner: "stas", SrcAddr: "192.0.2.9", BlockDevices: []string{"nvme1n1"},
-	}
-}
 
 // TestChildXML compares the descriptions of the children with what they have.
 func TestChildXML(t *testing.T) {
@@ -470,86 +371,5 @@ func TestStateThatCannotBeHadStaysDue(t *testing.T) {
 	o.mu.Unlock()
 	if sig := next(t, signals); sig.Name != objectManager+".InterfacesAdded" {
 		t.Errorf("signal %+v", sig)
-	}
-}
-
-func TestPathElements(t *testing.T) {
-	rapid.Check(t, func(r *rapid.T) {
-		key := rapid.String().Draw(r, "key")
-		e := pathElement(key)
-		if !dbus.ObjectPath("/" + e).IsValid() {
-			t.Fatalf("%q is not part of a path", e)
-		}
-		if got := keyOfElement(e); got != key {
-			t.Fatalf("%q became %q and then %q", key, e, got)
-		}
-	})
-}
-
-func FuzzKeyOfElement(f *testing.F) {
-	f.Add("_")
-	f.Add("1f_2d2")
-	f.Add("_2")
-	f.Fuzz(func(t *testing.T, e string) {
-		if key := keyOfElement(e); keyOfElement(pathElement(key)) != key {
-			t.Errorf("%q", e)
-		}
-	})
-}
-
-// TestMemoryOfObjects: 10 000 objects that were told to the bus and never changed since.
-func TestMemoryOfObjects(t *testing.T) {
-	const n = 10000
-	o := newObjects(ioKind, connectorPath, ioEventsInterface, func(context.Context, []string) ([]IOController, error) {
-		list := make([]IOController, n)
-		for i := range list {
-			list[i] = ioController(fmt.Sprintf("%016x", i))
-		}
-		return list, nil
-	})
-	o.open(nil)
-	before := heap()
-	if list, err := o.publish(t.Context(), nil, nil); err != nil || len(list) != n {
-		t.Fatal(len(list), err)
-	}
-	per := (heap() - before) / n
-	t.Logf("%d bytes per object", per)
-	if per > 1024 {
-		t.Errorf("%d bytes per object", per)
-	}
-	runtime.KeepAlive(o)
-}
-
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-func BenchmarkManagedObjects10000(b *testing.B) {
-	daemon := privatebus.Start(b)
-	o := newFakeObjects[IOController]()
-	for i := range 10000 {
-		key := fmt.Sprintf("%016x", i)
-		o.put(key, ioController(key))
-	}
-	s := connectorWithObjects(options(daemon), &fakeDaemon{}, o)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	b.Cleanup(func() { cancel(); <-ended })
-	<-s.Settled()
-	c, err := ConnectConnector(ctx, options(daemon))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(c.Close)
-	b.ReportAllocs()
-	for b.Loop() {
-		if list, _, err := c.IOControllers(ctx); err != nil || len(list) != 10000 {
-			b.Fatal(len(list), err)
-		}
 	}
 }
