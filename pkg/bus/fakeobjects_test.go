@@ -56,9 +56,13 @@ func (f *fakeObjects[T]) ask(what, key string) error {
 	return nil
 }
 
-func (f *fakeObjects[T]) Reconnect(_ context.Context, key string) error  { return f.ask("reconnect", key) }
-func (f *fakeObjects[T]) Refresh(_ context.Context, key string) error    { return f.ask("refresh", key) }
-func (f *fakeObjects[T]) Disconnect(_ context.Context, key string) error { return f.ask("disconnect", key) }
+func (f *fakeObjects[T]) Reconnect(_ context.Context, key string) error {
+	return f.ask("reconnect", key)
+}
+func (f *fakeObjects[T]) Refresh(_ context.Context, key string) error { return f.ask("refresh", key) }
+func (f *fakeObjects[T]) Disconnect(_ context.Context, key string) error {
+	return f.ask("disconnect", key)
+}
 
 func (f *fakeObjects[T]) put(key string, c T) {
 	f.mu.Lock()

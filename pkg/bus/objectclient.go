@@ -35,7 +35,9 @@ func (c *Client) IOController(ctx context.Context, key string) (IOController, er
 }
 
 // Reconnect has the connection of a controller made anew.
-func (c *Client) Reconnect(ctx context.Context, key string) error { return c.act(ctx, key, "Reconnect") }
+func (c *Client) Reconnect(ctx context.Context, key string) error {
+	return c.act(ctx, key, "Reconnect")
+}
 
 // Refresh has the log page of a discovery controller read again.
 func (c *Client) Refresh(ctx context.Context, key string) error { return c.act(ctx, key, "Refresh") }
