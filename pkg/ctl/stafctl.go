@@ -17,7 +17,7 @@ func stafctl(t *tool) *cobra.Command {
 	root.AddCommand(
 		t.ls("List the discovery controllers", finderColumns),
 		t.status("Show the state of stafd, its controllers and their log pages", finderColumns),
-		t.dlp(), t.adlp(), t.watch(), t.discover(),
+		t.dlp(), t.adlp(), t.watch(),
 		t.simple("reconnect", "Connect a discovery controller anew", "reconnecting", (*bus.Client).Reconnect),
 		t.simple("refresh", "Read the log page of a discovery controller again", "reading its log page", (*bus.Client).Refresh),
 	)
