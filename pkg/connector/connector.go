@@ -46,6 +46,7 @@ type Options struct {
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list
 	Protected  func(*kernel.Controller) bool                // is a connection a boot connection of the firmware? nil: none is
 	Firmwares  func(tid.Kind, tid.TID) bool                 // would it be one? nil: none would
+	Warm       func()                                       // work for Connector is to be expected; nil: nothing to prepare
 	Boot       func() []nbft.Connection                     // the boot connections of the firmware; nil: none
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Log        *slog.Logger
@@ -100,6 +101,9 @@ func New(o Options) *Connector {
 	}
 	if o.Protected == nil {
 		o.Protected = func(*kernel.Controller) bool { return false }
+	}
+	if o.Warm == nil {
+		o.Warm = func() {}
 	}
 	if o.Boot == nil {
 		o.Boot = func() []nbft.Connection { return nil }

@@ -58,6 +58,7 @@ func (c *Connector) follow() {
 		case <-c.ctx.Done():
 			return
 		case <-c.opts.Pages.Updates():
+			c.opts.Warm()
 		case <-retry.C:
 		}
 		n, err := ask(c.ctx, c.opts.Pages, have)
@@ -147,7 +148,9 @@ func (c *Connector) heard(n *news) {
 	}
 	for key, p := range c.pages {
 		if !seen[key] {
-			c.log.Info("stafd no longer knows a discovery controller", "dc", p.dc)
+			if p.meta.ID != (bus.ID{}) { // else it stood for sources that had yet to report
+				c.log.Info("stafd no longer knows a discovery controller", "dc", p.dc)
+			}
 			c.unlist(p, false)
 			delete(c.pages, key)
 			changed = true

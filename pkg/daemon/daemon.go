@@ -119,7 +119,11 @@ func (p program) serve(ctx context.Context, o options) error {
 		return err
 	}
 	d.watcher = kernel.NewWatcher(d.sysfs, source)
-	d.adoptIntents()
+	if adopted, err := d.worker.Adopt(); err != nil {
+		d.log.Warn("cannot take up the connects that an earlier run had begun", "error", err)
+	} else if len(adopted) > 0 {
+		d.log.Info("registered connections that an earlier run had begun", "devices", adopted)
+	}
 
 	s := p.build(d)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -164,41 +168,5 @@ func (d *daemon) watch(ctx context.Context) {
 	if err := d.watcher.Run(ctx); err != nil && ctx.Err() == nil {
 		d.log.Error("kernel events cannot be received any more", "error", err)
 		os.Exit(1) // blind to the kernel the daemon would be of no use; systemd starts it anew
-	}
-}
-
-// adoptIntents registers the connections that a killed worker of an earlier run made and had no
-// time to register: they would belong to nobody.
-func (d *daemon) adoptIntents() {
-	intents, err := kernel.Intents("/run/" + d.name)
-	if err != nil {
-		d.log.Warn("cannot read which connects an earlier run had begun", "error", err)
-		return
-	}
-	if len(intents) == 0 {
-		return
-	}
-	controllers, err := d.sysfs.Controllers()
-	if err != nil {
-		d.log.Warn("cannot list controllers", "error", err)
-		return
-	}
-	for _, i := range intents {
-		if i.Busy {
-			continue // its worker registers it
-		}
-		for _, c := range controllers {
-			if c.FitTo(i.Kind, i.TID, nil) == 0 || d.registry.Owner(c.Name).Kind() != registry.KindNone {
-				continue
-			}
-			if _, err := d.registry.Claim(c.Name, registry.Stas); err != nil {
-				d.log.Warn("cannot register a connection that an earlier run had begun", "device", c.Name, "error", err)
-				continue
-			}
-			d.log.Info("registered a connection that an earlier run had begun", "device", c.Name)
-		}
-		if err := i.Forget(); err != nil {
-			d.log.Warn("cannot forget a connect that an earlier run had begun", "error", err)
-		}
 	}
 }

@@ -19,7 +19,7 @@ func Stacd() int {
 func buildStacd(d *daemon) service {
 	pages := bus.NewPagesClient(bus.Options{Log: d.log})
 	c := connector.New(connector.Options{
-		Connector: d.worker, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
+		Connector: d.worker, Warm: d.worker.Warm, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
 		Read: d.sysfs.Controller, Attached: d.sysfs.Attached, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
 		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Log: d.log,
 	})
