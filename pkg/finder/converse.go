@@ -188,10 +188,10 @@ func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
 		})
 	case unchanged:
 		p := *d.page
-		p.genctr, p.readAt = log.GenCtr, time.Now()
+		p.genctr, p.readAt, p.stale, p.dropped = log.GenCtr, time.Now(), false, uint32(log.Dropped)
+		told := p.dropped == d.page.dropped && p.stale == d.page.stale
 		d.page = &p
-		if p.dropped != uint32(log.Dropped) {
-			p.dropped = uint32(log.Dropped)
+		if !told {
 			f.publish(d)
 		}
 	case changed:

@@ -93,17 +93,22 @@ func (f *Finder) referrals(d *dc, c Candidate) []Candidate {
 
 // find gives the known controller that a Transport ID means.
 func (f *Finder) find(t tid.TID, taken map[*dc]bool) *dc {
-	var found *dc
+	var found, given *dc
 	for _, d := range f.places[placeOf(t)] {
-		if taken[d] || d.disposition == forgotten && d.id() != t {
-			continue
-		}
-		if d.id() == t {
+		switch {
+		case taken[d]:
+		case d.disposition == forgotten:
+			if d.id() == t {
+				given = d
+			}
+		case d.id() == t:
 			return d
-		}
-		if found == nil && d.id().Overlaps(tid.Discovery, t) {
+		case found == nil && d.id().Overlaps(tid.Discovery, t):
 			found = d
 		}
+	}
+	if found == nil {
+		return given
 	}
 	return found
 }
@@ -132,6 +137,12 @@ func (f *Finder) describe(d *dc, w Want) {
 	learned := moved || !slices.Equal(d.want.Sources, w.Sources)
 	if d.want.TID != w.TID {
 		f.sched.Drop(d.id())
+		for _, o := range f.places[placeOf(w.TID)] {
+			if o != d && o.id() == w.TID {
+				f.drop(o) // it was given up, and is this one in other detail
+				break
+			}
+		}
 		f.unplace(d)
 		d.want = w
 		p := placeOf(d.id())
@@ -139,6 +150,11 @@ func (f *Finder) describe(d *dc, w Want) {
 	}
 	if d.disposition == forgotten {
 		d.disposition = active
+		if d.page != nil {
+			p := *d.page
+			p.stale = true // what it does not list may well be listed by now
+			d.page = &p
+		}
 		f.publish(d)
 	}
 	d.want, d.named, d.goneAt = w, true, time.Time{}
@@ -156,7 +172,11 @@ func (f *Finder) describe(d *dc, w Want) {
 // unname deals with a controller that no source names any more. What was configured ends; what
 // was discovered is kept until its retention ends.
 func (f *Finder) unname(d *dc) {
-	if d.disposition == forgotten || d.want.Origin == Configured && f.mayBeConfigured(d) {
+	if d.disposition == forgotten {
+		return
+	}
+	if d.want.Origin == Configured && f.mayBeConfigured(d) {
+		d.out = false
 		return
 	}
 	if d.named {

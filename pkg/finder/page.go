@@ -15,6 +15,7 @@ type page struct {
 	readAt   time.Time
 	dropped  uint32 // records that made no sense; with any, absence from the page proves nothing
 	entries  []nvme.DiscoveryEntry
+	stale    bool // its controller was given up for a while: it proves no absence until it was read again
 
 	referrals []nvme.DiscoveryEntry // those of entries that lead to other discovery controllers
 }

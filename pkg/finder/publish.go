@@ -156,7 +156,7 @@ func (v View) PageEntries(ctx context.Context, key string) (bus.Page, []nvme.Dis
 func (d *dc) busPage() bus.Page {
 	p := bus.Page{Key: d.key, ID: busID(d.id()), HostID: d.want.Host.ID, Disposition: bus.Disposition(d.disposition.String())}
 	if d.page != nil {
-		p.Complete, p.Revision, p.GenCtr, p.ReadAt = true, d.page.revision, d.page.genctr, d.page.readAt
+		p.Complete, p.Revision, p.GenCtr, p.ReadAt = !d.page.stale, d.page.revision, d.page.genctr, d.page.readAt
 		p.Records, p.Dropped = uint32(len(d.page.entries)), d.page.dropped
 	}
 	return p
