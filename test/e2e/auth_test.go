@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,6 +97,16 @@ func TestAuthenticationRotated(t *testing.T) {
 	setKey(t, second)
 	confidential(t, "sys.conf", "[Host]\nkey="+second+"\n")
 	fabric.Reload(t, "stafd", "stacd")
+	pending := func(want ...string) {
+		t.Helper()
+		fabric.Eventually(t, 5*time.Second, func() error {
+			if got := objects(t, "stacctl")[sub.NQN].PendingChanges; !slices.Equal(got, want) {
+				return fmt.Errorf("pending changes %q, not %q", got, want)
+			}
+			return nil
+		})
+	}
+	pending("dhchap-secret")
 	fabric.Never(t, 2*time.Second, u.gone)
 	u.proven(t)
 	closed(t)
@@ -106,6 +117,7 @@ func TestAuthenticationRotated(t *testing.T) {
 	events.Await(t, 60*time.Second, 1, "change", "connected")
 	awaitOwned(t, 5*time.Second, sub)
 	closed(t)
+	pending()
 	if got := content(t, filepath.Join("/sys/class/nvme", fabric.Live(t, sub.NQN)[0].Name, "dhchap_secret")); got != second {
 		t.Error("connected with another secret than the new one")
 	}
