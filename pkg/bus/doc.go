@@ -4,7 +4,9 @@
 // The interfaces org.nvmexpress.staf and .stac with their .debug companions are those
 // of nvme-stas 2.x: members, signatures, dictionary keys and the spelling of values.
 // org.nvmexpress.staf.pages1 is for stacd: it tells an empty log page from one that was
-// never read. The files in dbus-interfaces describe all of them.
+// never read. Below the object of each daemon stands one for each of its controllers, with
+// org.nvmexpress.staf.controller or .stac.controller, under an ObjectManager. The files in
+// dbus-interfaces describe all of them.
 //
 // What this package promises:
 //
@@ -17,6 +19,8 @@
 //     deadline.
 //   - No reply is shorter than it should be: over [MaxReply] bytes, or when the daemon's
 //     state cannot be had in time, the caller gets an error.
+//   - A client that applies the signals about objects to the answer of GetManagedObjects has
+//     the state; objects are made from it when somebody looks, and only digests are kept.
 //   - No reply holds a secret, and only root changes anything.
 //   - Strings leave as valid UTF-8 without NUL, wherever they came from.
 package bus
