@@ -118,15 +118,19 @@ func size(t *testing.T, tb *table, s system, n int) {
 	if s.ls != "" {
 		expected++ // the discovery controller
 	}
-	started := time.Now()
+	started, used := time.Now(), ownCPU(t)
 	s.connect(t, subsystems)
+	cpu := ownCPU(t) - used
 	events.Await(t, 4*time.Minute, expected, "change", "connected")
 	tb.set(fmt.Sprintf("start to %d live, s", n), s.name, "%.2f", time.Since(started).Seconds())
+	// What the kernel works for a connect counts for whoever asked it to, so there is a floor here too.
+	row := fmt.Sprintf("CPU for %d, s", n)
 	if s.ls == "" {
+		tb.set(row, s.name, "%.2f", cpu.Seconds())
 		return
 	}
 	finder, connector := costOf(t, "stafd"), costOf(t, "stacd")
-	tb.set(fmt.Sprintf("CPU of both for %d, s", n), s.name, "%.2f", (finder.cpu + connector.cpu).Seconds())
+	tb.set(row, s.name, "%.2f", (finder.cpu + connector.cpu).Seconds())
 	tb.set(fmt.Sprintf("resident at %d, stafd, MiB", n), s.name, "%s", finder)
 	tb.set(fmt.Sprintf("resident at %d, stacd, MiB", n), s.name, "%s", connector)
 	tb.set(fmt.Sprintf("stafctl ls at %d, s", n), s.name, "%.2f", median(5, func() time.Duration { return run(t, s.ls, "ls") }).Seconds())
