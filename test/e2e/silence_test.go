@@ -10,7 +10,7 @@ import (
 )
 
 // quiet is how long a test watches that something does not happen. It is longer than the daemons take to act on anything.
-const quiet = 4 * time.Second
+const quiet = 3 * time.Second
 
 // TestStafdAbsent starts stacd where nobody answers for stafd: what an earlier run connected stays, and stays when stafd comes.
 func TestStafdAbsent(t *testing.T) {

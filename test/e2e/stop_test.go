@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,36 +39,72 @@ func listen(t *testing.T, address string, serve func(net.Conn)) (accepted <-chan
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
 	told := make(chan struct{}, 100)
+	done := make(chan []net.Conn, 1)
 	go func() {
+		var all []net.Conn
+		defer func() { done <- all }()
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			t.Cleanup(func() { _ = c.Close() })
+			all = append(all, c)
 			told <- struct{}{}
 			go serve(c)
 		}
 	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		for _, c := range <-done {
+			_ = c.Close()
+		}
+	})
 	return told
 }
 
 // silent accepts and says nothing.
 func silent(net.Conn) {}
 
-// initialized answers the ICReq (NVMe/TCP 1.0, 3.6.2.2 and 3.6.2.3) and nothing after it.
-func initialized(c net.Conn) {
+// initialized answers the ICReq and leaves the Connect command without an answer until the test ends. Then it refuses it: left alone
+// the kernel would wait for a minute, and the next test with it.
+type initialized struct {
+	end     chan struct{}
+	running sync.WaitGroup
+}
+
+func newInitialized() *initialized { return &initialized{end: make(chan struct{})} }
+
+func (i *initialized) refuse() {
+	close(i.end)
+	i.running.Wait()
+}
+
+func (i *initialized) serve(c net.Conn) {
+	i.running.Add(1)
+	defer i.running.Done()
 	request := make([]byte, 128)
 	if _, err := io.ReadFull(c, request); err != nil {
 		return
 	}
-	// ICResp: type 1, header and PDU length 128, version 0, no padding, no digests, MAXH2CDATA 128 KiB.
+	// ICResp (NVMe/TCP 1.0, 3.6.2.3): type 1, header and PDU length 128, version 0, no padding, no digests, MAXH2CDATA 128 KiB.
 	response := make([]byte, 128)
 	response[0], response[2], response[4] = 1, 128, 128
 	response[14] = 2
-	_, _ = c.Write(response)
+	if _, err := c.Write(response); err != nil {
+		return
+	}
+	command := make([]byte, 8+64) // header and SQE of the capsule; the identifier is at byte 2 of the SQE
+	if _, err := io.ReadFull(c, command); err != nil {
+		return
+	}
+	<-i.end
+	// CapsuleResp (3.6.2.7): type 5, 24 bytes, CQE with status Connect Invalid Parameters, do not retry.
+	answer := make([]byte, 24)
+	answer[0], answer[2], answer[4] = 5, 24, 24
+	copy(answer[8+12:], command[8+2:8+4])
+	binary.LittleEndian.PutUint16(answer[8+14:], 0x4182<<1)
+	_, _ = c.Write(answer)
 }
 
 // late passes everything on to the real target, after a while.
@@ -104,16 +142,18 @@ func TestStopWhilePending(t *testing.T) {
 	_, subs := serve(t, 1)
 	noProbe(t)
 	lines := []string{fmt.Sprintf("transport=tcp;traddr=%s;trsvcid=%d;nqn=%s", address, service, subs[0].NQN)}
+	unanswered := newInitialized()
 	var pending []<-chan struct{}
 	for n := range 20 {
 		handler, name := silent, "silent"
 		if n%2 == 0 {
-			handler, name = initialized, "initialized"
+			handler, name = unanswered.serve, "initialized"
 		}
 		address := fmt.Sprintf("127.0.1.%d", n+1)
 		pending = append(pending, listen(t, address+":4420", handler))
 		lines = append(lines, fmt.Sprintf("transport=tcp;traddr=%s;trsvcid=4420;nqn=%s%s%d", address, prefix, name, n))
 	}
+	t.Cleanup(unanswered.refuse)
 	fabric.Configure(t, "stafd.conf", noMDNS)
 	fabric.Configure(t, "stacd.conf", controllers(lines...))
 	any := merge(pending)
@@ -151,7 +191,7 @@ func merge(all []<-chan struct{}) <-chan struct{} {
 func TestStopWhileConnecting(t *testing.T) {
 	_, subs := serve(t, 2)
 	noProbe(t)
-	accepted := listen(t, "127.0.1.1:4420", late(4*time.Second))
+	accepted := listen(t, "127.0.1.1:4420", late(2*time.Second))
 	via := func(s *fabric.Subsystem) string {
 		return "transport=tcp;traddr=127.0.1.1;trsvcid=4420;nr-io-queues=1;nqn=" + s.NQN
 	}
