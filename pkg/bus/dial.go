@@ -129,7 +129,7 @@ func dialSocket(ctx context.Context, address string) (*net.UnixConn, error) {
 func socketName(address string) (string, error) {
 	keys, ok := strings.CutPrefix(address, "unix:")
 	if !ok {
-		return "", fmt.Errorf("bus address %q does not start with unix:", address)
+		return "", fmt.Errorf("bus address %q has no prefix \"unix:\"", address)
 	}
 	for kv := range strings.SplitSeq(keys, ",") {
 		key, value, _ := strings.Cut(kv, "=")

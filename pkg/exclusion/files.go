@@ -116,7 +116,7 @@ func stampOf(path string) stamp {
 		return s
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.dev, s.inode, s.size = uint64(st.Dev), st.Ino, st.Size
+		s.dev, s.inode, s.size = uint64(st.Dev), st.Ino, st.Size //nolint:unconvert // 32 bits on some machines
 		s.mtime, s.ctime = st.Mtim, st.Ctim
 	}
 	return s

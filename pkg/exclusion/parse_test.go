@@ -9,12 +9,6 @@ import (
 	"testing/iotest"
 )
 
-func excluded(text string) bool {
-	entries, _ := Parse(strings.NewReader(text), "t.conf")
-	_, ok := NewList(entries...).Match(c())
-	return ok
-}
-
 // TC-41, TC-42
 func TestParseFile(t *testing.T) {
 	const e = "exclusion = traddr=192.168.1.10\n"

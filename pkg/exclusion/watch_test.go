@@ -22,7 +22,7 @@ func startWatch(t *testing.T, f *tree, soak time.Duration) (*Files, <-chan struc
 	f.must(err)
 	t.Cleanup(func() {
 		cancel()
-		for range changed { //nolint:revive // until it is closed
+		for range changed { // until it is closed
 		}
 	})
 	return files, changed

@@ -117,4 +117,3 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 }
 
 var _ slog.Handler = (*Handler)(nil)
-

@@ -208,7 +208,7 @@ func (p *Publisher) session(ctx context.Context) error {
 	go func() {
 		defer close(closed)
 		if working {
-			<-work
+			<-work //nolint:errcheck // only that it has ended counts
 		}
 		server.Close()
 	}()

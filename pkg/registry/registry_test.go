@@ -54,12 +54,6 @@ func (h *host) device(name string) {
 	h.must(os.MkdirAll(filepath.Join(h.base, "sys/class/nvme", name), 0o755))
 }
 
-func (h *host) noDevice(name string) {
-	h.t.Helper()
-	h.must(os.Remove(filepath.Join(h.base, "dev", name)))
-	h.must(os.Remove(filepath.Join(h.base, "sys/class/nvme", name)))
-}
-
 // file puts raw bytes where an attribute is.
 func (h *host) file(entry, attr, content string) {
 	h.t.Helper()

@@ -193,6 +193,7 @@ func (r *rig) settle() { synctest.Wait() }
 // seen orders what the test has read of the world before what happens in it from now on.
 func (w *world) seen() {
 	w.mu.Lock()
+	//lint:ignore SA2001 it is a barrier
 	w.mu.Unlock() //nolint:staticcheck // it is a barrier
 }
 
