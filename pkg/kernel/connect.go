@@ -43,9 +43,11 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 	}
 	defer func() { _ = dev.Close() }()
 
+	shut := h.shutMeanwhile(w)
 	start := time.Now()
 	_, err = dev.Write(text)
 	took := time.Since(start)
+	shut()
 	if err != nil {
 		intent.done()
 		e := failed(w.TID, err, took)
@@ -115,13 +117,4 @@ func (h *host) register(name string, w *wanted) error {
 		return err
 	}
 	return nil
-}
-
-// shutSecrets takes from others the right to read the DH-HMAC-CHAP secrets, which sysfs
-// shows in clear text with mode 0644 (drivers/nvme/host/sysfs.c).
-func (h *host) shutSecrets(name string) {
-	for _, attr := range []string{"dhchap_secret", "dhchap_ctrl_secret"} {
-		// Kernels without authentication do not have them.
-		_ = unix.Chmod(h.sysfs.classDir()+"/"+name+"/"+attr, 0o600)
-	}
 }

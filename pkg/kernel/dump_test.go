@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,5 +50,40 @@ func TestWorkerShowsNothing(t *testing.T) {
 		if strings.Contains(string(text), "sesame") {
 			t.Errorf("%s has the secret", name)
 		}
+	}
+}
+
+// The secrets that sysfs shows are shut while the kernel still connects, and those of others are left alone.
+func TestSecretsShutWhileConnecting(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme3", with(discoveryAttrs, "dhchap_secret", "DHHC-1:00:sesame\n"))
+	b.script("192.0.2.1", "ok 4 17")
+	wake := b.hang("192.0.2.1")
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.Connect(t.Context(), connectTo("192.0.2.1"))
+		done <- err
+	}()
+	await(t, "the connect", func() bool { return len(b.lines("writes")) > 0 })
+	b.controller("nvme5", with(discoveryAttrs, "dhchap_secret", "DHHC-1:00:another\n"))
+	b.controller("nvme4", with(discoveryAttrs, "dhchap_secret", "DHHC-1:00:sesame\n", "dhchap_ctrl_secret", "none\n"))
+	mode := func(name, attr string) os.FileMode {
+		info, err := os.Stat(filepath.Join(b.root, "class/nvme", name, attr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode().Perm()
+	}
+	await(t, "mode 0600", func() bool {
+		return mode("nvme4", "dhchap_secret") == 0o600 && mode("nvme4", "dhchap_ctrl_secret") == 0o600
+	})
+	for _, name := range []string{"nvme3", "nvme5"} {
+		if m := mode(name, "dhchap_secret"); m == 0o600 {
+			t.Errorf("%s has mode %v", name, m)
+		}
+	}
+	wake()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
