@@ -36,7 +36,8 @@ FILES = \
   $(foreach f,$(wildcard systemd/udev/*.rules),644:$f:$(PREFIX)/lib/udev/rules.d/$(notdir $f)) \
   $(foreach f,$(wildcard dbus-interfaces/*.xml),644:$f:$(PREFIX)/share/dbus-1/interfaces/$(notdir $f)) \
   $(foreach f,$(wildcard etc/dbus-1/system.d/*.conf),644:$f:$(POLICYDIR)/$(notdir $f)) \
-  $(foreach n,1 5 7 8,$(foreach f,$(wildcard man/*.$n),644:$f:$(PREFIX)/share/man/man$n/$(notdir $f))) \
+  $(foreach n,1 5 7 8,$(foreach f,$(wildcard man/*.$n),644:$f:$(PREFIX)/share/man/man$n/$(notdir $f) \
+    644:bin/html/$(notdir $f).html:$(PREFIX)/share/doc/stas/html/$(notdir $f).html)) \
   $(foreach f,$(filter-out fabricsim,$(TOOLS)), \
     644:bin/completion/$f.bash:$(PREFIX)/share/bash-completion/completions/$f \
     644:bin/completion/$f.zsh:$(PREFIX)/share/zsh/site-functions/_$f \
@@ -91,6 +92,9 @@ build: ## the programs, static, in bin/
 	@mkdir -p bin/completion
 	@for tool in $(filter-out fabricsim,$(TOOLS)); do for shell in bash zsh fish; do \
 	  file=bin/completion/$$tool.$$shell; bin/$$tool completion $$shell >$$file 2>/dev/null || rm -f $$file; done; done
+	@mkdir -p bin/html
+	@if type -P mandoc >/dev/null; then for page in $(wildcard man/*.[1578]); do \
+	  mandoc -T html -O man=%N.%S.html "$$page" >"bin/html/$${page##*/}.html" || exit; done; fi
 
 install: build ## into DESTDIR, below PREFIX and SYSCONFDIR; an existing configuration stays as it is
 	@set -e; for entry in $(FILES); do IFS=: read -r mode from to <<<"$$entry"; \
@@ -103,6 +107,7 @@ install: build ## into DESTDIR, below PREFIX and SYSCONFDIR; an existing configu
 
 uninstall: ## removes what install put there, except the configuration
 	@for entry in $(FILES); do rm -f "$(DESTDIR)$${entry##*:}"; done
+	@rmdir --ignore-fail-on-non-empty -p "$(DESTDIR)$(PREFIX)/share/doc/stas/html" 2>/dev/null || true
 
 purge: uninstall ## uninstall, and the configuration and the cached state with it
 	@for file in $(CONFIGURATION); do rm -f "$(DESTDIR)$(SYSCONFDIR)/stas/$${file##*/}"; done
