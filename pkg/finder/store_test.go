@@ -1,0 +1,174 @@
+package finder
+
+import (
+	"encoding/json"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+// TestStateFiles: W5, W33 and lesson 2: what is known survives a restart with nobody answering, in files that
+// only root reads and that hold no secret; damaged ones are ignored with a warning, one by one.
+func TestStateFiles(t *testing.T) {
+	const secret = "DHHC-1:00:c3VwZXIgc2VjcmV0IGtleSB0aGF0IG5vYm9keSBzZWVz:"
+	bubble(t, func(r *rig) {
+		r.dir = filepath.Join(t.TempDir(), "pages")
+		configured(dc1, dc2)(r)
+		for n := range r.cfg.Controllers {
+			r.cfg.Controllers[n].Params.DHCHAPSecret = tid.NewSecret(secret)
+			r.cfg.Controllers[n].Given.DHCHAPSecret = tid.NewSecret(secret)
+		}
+		r.id.HostKey = tid.NewSecret(secret)
+	}, func(r *rig) {
+		r.lists(dc1, subsystem(0))
+		r.pass(10 * time.Second)
+		r.with(func() { r.silent[dc1], r.silent[dc2] = true, true })
+		for _, c := range r.connections() {
+			r.Drop(c.Name)
+		}
+		r.stop()
+		files, err := os.ReadDir(r.dir)
+		if err != nil || len(files) != 2 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		if info, err := os.Stat(r.dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("directory %v, %v", info.Mode(), err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(filepath.Join(r.dir, f.Name()))
+			info, _ := f.Info()
+			if err != nil || info.Mode() != fs.FileMode(0o600) || strings.Contains(string(text), "DHHC") {
+				t.Errorf("%s: mode %v, %v\n%s", f.Name(), info.Mode(), err, text)
+			}
+		}
+		r.start()
+		r.pass(time.Hour)
+		r.connected(0)
+		r.lists(dc1, subsystem(0))
+		r.lists(dc2, subsystem(1))
+
+		// One file is damaged: the other counts.
+		r.stop()
+		damaged := keyOf(dcTID(dc1)) + ".json"
+		if err := os.WriteFile(filepath.Join(r.dir, damaged), []byte(`{"Version":1,`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.start()
+		r.pass(time.Minute)
+		if s := r.dcs()[dc1]; s.complete {
+			t.Errorf("%+v", s)
+		}
+		r.lists(dc2, subsystem(1))
+		if n := r.said(damaged); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+
+		// What is no longer configured takes its file along.
+		r.with(func() { clear(r.silent) })
+		r.configure(func(c *config.Staf) { c.Controllers = nil })
+		r.pass(time.Minute)
+		r.stop()
+		if files, err := os.ReadDir(r.dir); err != nil || len(files) != 0 {
+			t.Errorf("%v, %v", files, err)
+		}
+		r.start()
+	})
+}
+
+func goodState(t testing.TB) (string, remembered) {
+	id := dcTID(dc1)
+	return keyOf(id), remembered{Version: stateVersion, Key: keyOf(id), TID: id, Host: testHost, Sources: []Source{{Configured, "x"}}, Complete: true, Revision: 7,
+		Entries: usable(log(subsystem(1), referral(dc2)).Entries)}
+}
+
+func TestDecodeStateRefuses(t *testing.T) {
+	key, good := goodState(t)
+	encode := func(change func(*remembered)) []byte {
+		r := good
+		change(&r)
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if r, err := decodeState(key, encode(func(*remembered) {})); err != nil || r.TID != good.TID || len(r.Entries) != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for name, text := range map[string][]byte{
+		"empty": nil, "not JSON": []byte("\x80\x04\x95pickle"), "null": []byte("null"), "a list": []byte("[]"),
+		"version":                encode(func(r *remembered) { r.Version = 99 }),
+		"another controller":     encode(func(r *remembered) { r.TID.Traddr = dc2; r.Key = keyOf(r.TID) }),
+		"not normalised":         encode(func(r *remembered) { r.TID.Traddr = "::ffff:10.0.0.1" }),
+		"host name":              encode(func(r *remembered) { r.TID.Traddr = "host.example" }),
+		"no source":              encode(func(r *remembered) { r.Sources = nil }),
+		"unknown source":         encode(func(r *remembered) { r.Sources = []Source{{Origin(77), "x"}} }),
+		"unknown disposition":    encode(func(r *remembered) { r.Disposition = 77 }),
+		"an option in a service": encode(func(r *remembered) { r.TID.Trsvcid = "8009,tls" }),
+	} {
+		if r, err := decodeState(key, text); err == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	key, good := goodState(f)
+	b, _ := json.Marshal(good)
+	f.Add(b)
+	f.Add([]byte(`{"Version":1}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := decodeState(key, text)
+		if err != nil {
+			return
+		}
+		if n, err := tid.New(tid.Discovery, r.TID); err != nil || n != r.TID || r.Key != key || len(r.Sources) == 0 || r.Disposition > forgotten {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// A directory that cannot be written is told, and costs nothing else.
+func TestStoreThatCannotWrite(t *testing.T) {
+	if os.Geteuid() == 0 {
+		// Root writes anywhere: a file in the place of the directory stops it.
+		dir := t.TempDir()
+		path := filepath.Join(dir, "pages")
+		bubble(t, func(r *rig) { r.dir = path; configured(dc1)(r) }, func(r *rig) {
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r.SetLog(dcTID(dc1), log(subsystem(4)))
+			r.pass(time.Second)
+			r.lists(dc1, subsystem(4))
+			r.stop()
+			if r.said("cannot keep what is known") == 0 {
+				t.Error("nothing was said")
+			}
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			r.start()
+		})
+	}
+	if _, err := OpenStore("/dev/null/pages", slog.Default()); err == nil {
+		t.Error("a store in a device")
+	}
+	var none *Store
+	none.save(&remembered{})
+	none.Delete("x")
+	none.Close()
+	if none.load() != nil {
+		t.Error("no store knows something")
+	}
+}
