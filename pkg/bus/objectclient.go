@@ -74,7 +74,7 @@ type managedByPath map[dbus.ObjectPath]map[string]map[string]dbus.Variant
 func managed[T any](ctx context.Context, c *Client, k *kind[T], identity func(*T) (*string, ID)) ([]T, bool, error) {
 	var reply managedByPath
 	err := c.ask(ctx, objectManager+".GetManagedObjects", &reply)
-	if e, ok := errors.AsType[dbus.Error](err); ok && (e.Name == errUnknownInterface || e.Name == errUnknownMethod) {
+	if noObjects(err) {
 		return nil, false, nil
 	}
 	if err != nil {

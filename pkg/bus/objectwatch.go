@@ -10,6 +10,14 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
+// ErrNoObjects says that the daemon does not show its controllers as objects, as nvme-stas 2.x.
+var ErrNoObjects = errors.New("the daemon shows no objects")
+
+func noObjects(err error) bool {
+	e, ok := errors.AsType[dbus.Error](err)
+	return ok && (e.Name == errUnknownInterface || e.Name == errUnknownMethod)
+}
+
 // ChangeKind is what a [Change] tells of.
 type ChangeKind uint8
 
@@ -124,6 +132,9 @@ func (w *objectWatch[T]) begin(ctx context.Context, owner string) error {
 	call := w.conn.Object(owner, w.root).CallWithContext(ctx, objectManager+".GetManagedObjects", dbus.FlagNoAutoStart)
 	if e, ok := errors.AsType[dbus.Error](call.Err); ok && (e.Name == errServiceUnknown || e.Name == errNameHasNoOwner || e.Name == errNoReply) {
 		return nil // gone already, of which a signal tells
+	}
+	if noObjects(call.Err) {
+		return ErrNoObjects
 	}
 	if err := call.Store(&reply); err != nil {
 		return fmt.Errorf("cannot list the controllers: %w", err)

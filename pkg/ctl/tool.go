@@ -129,6 +129,8 @@ func (t *tool) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, bus.ErrNoObjects):
+		return errOldDaemon
 	case errors.Is(err, bus.ErrNotRunning):
 		return fmt.Errorf("%s is not running: systemctl start %s", t.daemon, t.daemon)
 	case errors.Is(err, bus.ErrNoBus):

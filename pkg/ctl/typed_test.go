@@ -210,8 +210,10 @@ func TestSelectors(t *testing.T) {
 func TestRequestsOfAnOldDaemon(t *testing.T) {
 	opts := quiet(privatebus.Start(t))
 	serve(t, opts, newFabric())
-	if _, errs, status := run(t, Stacctl(opts), "reconnect", "nvme1"); status != 1 || !strings.Contains(errs, "another version") {
-		t.Errorf("status %d, %s", status, errs)
+	for _, args := range [][]string{{"reconnect", "nvme1"}, {"watch"}} {
+		if _, errs, status := run(t, Stacctl(opts), args...); status != 1 || !strings.Contains(errs, "another version") {
+			t.Errorf("%v: status %d, %s", args, status, errs)
+		}
 	}
 }
 
