@@ -46,7 +46,7 @@ FILES = \
 CONFIGURATION = $(wildcard etc/stas/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e check build install uninstall purge deb rpm bench fuzz vm clean tree
+.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench fuzz vm clean tree
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,10 @@ bin/vm:
 	  if [ -d $$package/testdata ]; then cp -r $$package/testdata $@/$$name/; fi; done
 	@cp test/vm/tests $@/
 	@$(GO) run ./test/nbft/table >$@/nbft # what the guest finds in its firmware
+
+mutants: ## break one rule after the other and show that a test turns red
+	@test/vm/needs build
+	GO=$(GO) test/mutants/run
 
 check: ## formatting, vet, linters, man pages, generated files, module files
 	@test/vm/needs build check

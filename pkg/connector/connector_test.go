@@ -202,6 +202,21 @@ func TestOwners(t *testing.T) {
 	}
 }
 
+// A connector that is started anew looks first, and has the kernel complain of nothing.
+func TestLooksBeforeItConnects(t *testing.T) {
+	bubble(t, func(r *rig) {
+		listed(1)(r)
+		r.AddForeign(io(0), testHost, "stas")
+		r.late = 5 * time.Second
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0)
+		if s := r.Stats(); s.Connects != 0 {
+			t.Errorf("%d connects", s.Connects)
+		}
+	})
+}
+
 // TC-25, TC-26, TC-27: the owner is read again before each disconnect, and the name is not enough.
 func TestOwnerChangesBehindOurBack(t *testing.T) {
 	for _, o := range []registry.Owner{registry.OwnedBy("discoverd"), registry.UnknownOwner(errors.New("EIO")), registry.NoOwner()} {

@@ -38,6 +38,7 @@ var testHost = tid.Host{NQN: hostNQN, ID: hostID}
 type rig struct {
 	t *testing.T
 	*fake.Host
+	late time.Duration // until the kernel's controllers are looked at
 	c    *Connector
 	cfg  *config.Stac
 	id   config.Identity
@@ -224,7 +225,10 @@ func (r *rig) start() {
 		Firmwares: func(_ tid.Kind, t tid.TID) bool { return at(r.firmware, t.Traddr) }})
 	r.c.Configure(r.cfg, r.id)
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = w.Run(ctx) })
+	wg.Go(func() {
+		time.Sleep(r.late)
+		_ = w.Run(ctx)
+	})
 	wg.Go(func() { r.c.Run(ctx) })
 	r.stop = func() {
 		cancel()

@@ -388,6 +388,19 @@ func TestOwnership(t *testing.T) {
 	}
 }
 
+// A finder that is started anew looks first: the kernel would connect what is there a second time.
+func TestLooksBeforeItConnects(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.AddForeign(dcTID(dc1), testHost, "stas")
+		r.late = 5 * time.Second
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(1)
+		r.lists(dc1, subsystem(0))
+	})
+}
+
 // TC-27: an owner that cannot be told is not ours.
 func TestUnreadableOwner(t *testing.T) {
 	bubble(t, configured(dc1), func(r *rig) {
@@ -395,6 +408,9 @@ func TestUnreadableOwner(t *testing.T) {
 		r.configure(func(c *config.Staf) { c.Controllers = nil })
 		r.pass(time.Hour)
 		r.connected(1)
+		if r.said("cannot disconnect") > 0 {
+			t.Error("it was tried")
+		}
 	})
 }
 

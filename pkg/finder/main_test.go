@@ -31,6 +31,7 @@ var testHost = tid.Host{NQN: hostNQN, ID: hostID}
 type rig struct {
 	t *testing.T
 	*fake.Host
+	late time.Duration // until the kernel's controllers are looked at
 	f    *Finder
 	cfg  *config.Staf
 	id   config.Identity
@@ -166,7 +167,10 @@ func (r *rig) start() {
 	r.f.Announce(r)
 	r.f.Configure(r.cfg, r.id)
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = w.Run(ctx) })
+	wg.Go(func() {
+		time.Sleep(r.late)
+		_ = w.Run(ctx)
+	})
 	wg.Go(func() { r.f.Run(ctx); store.Close() })
 	r.stop = func() {
 		cancel()
