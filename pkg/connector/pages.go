@@ -233,18 +233,28 @@ func (c *Connector) replace(p *dlp, entries []nvme.DiscoveryEntry) {
 		tail++
 	}
 	p.entries = entries
-	p.iocs = make([]tid.TID, len(entries))
-	copy(p.iocs, oldIOCs[:min(head, len(oldIOCs))])
-	copy(p.iocs[len(entries)-tail:], oldIOCs[len(oldIOCs)-min(tail, len(oldIOCs)):])
-	for n := head; n < len(entries)-tail; n++ {
+	last := len(entries) - tail
+	var changed []tid.TID // what the part that differs meant before
+	if head+tail < len(oldIOCs) {
+		changed = slices.Clone(oldIOCs[head : len(oldIOCs)-tail])
+	}
+	if len(entries) != len(oldIOCs) {
+		p.iocs = make([]tid.TID, len(entries))
+		copy(p.iocs, oldIOCs[:min(head, len(oldIOCs))])
+		copy(p.iocs[last:], oldIOCs[len(oldIOCs)-min(tail, len(oldIOCs)):])
+	}
+	for n := head; n < last; n++ {
 		p.iocs[n] = c.mention(p, entries[n])
 	}
-	if len(oldIOCs) <= head+tail {
+	gone := setOf(changed)
+	for n := head; n < last; n++ {
+		delete(gone, p.iocs[n])
+	}
+	if len(gone) == 0 {
 		return
 	}
-	gone := setOf(oldIOCs[head : len(oldIOCs)-tail])
 	for n, t := range p.iocs {
-		if gone[t] { // listed elsewhere on the page, too: that entry counts from now on
+		if (n < head || n >= last) && gone[t] { // listed elsewhere on the page, too: that entry counts from now on
 			delete(gone, t)
 			p.iocs[n] = c.mention(p, entries[n])
 		}
