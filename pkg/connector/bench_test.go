@@ -57,25 +57,32 @@ func manyEntries(from int) []nvme.DiscoveryEntry {
 // settled gives a connector that has 10 000 live connections, as a page lists them. It runs on the caller's
 // goroutine: what it posts is not needed here.
 func settled(tb testing.TB, from int) (*Connector, *still, []nvme.DiscoveryEntry) {
-	s := &still{}
-	c := New(Options{Connector: s, Prober: s, Pages: s, Ownership: s, Log: slog.New(none{}), Interfaces: func() tid.Interfaces { return nil },
-		Excluded: func(tid.TID, tid.Host) bool { return false }})
-	c.ctx = tb.Context()
-	c.sched = schedule.New(c.ctx, schedule.Options{Kernel: s, Prober: s, Post: func(func()) {}, Done: c.attempted, Freed: c.freed, Veto: c.veto, First: c.first})
-	c.loop = loop.New()
-	c.cfg, c.configured, c.identity, c.scanned = config.DefaultStac(), true, config.Identity{Host: testHost}, true
+	c, s := bare(tb)
 	entries := manyEntries(from)
 	for n, e := range entries {
 		ctrl := &kernel.Controller{Name: fmt.Sprintf("nvme%d", n), Instance: n, Inode: uint64(n + 1), State: kernel.StateLive,
 			Live: tid.Live{Transport: nvme.TCP, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.SubNQN, HostNQN: hostNQN, Kind: tid.IO, KindKnown: true}}
 		c.changed(kernel.Change{Name: ctrl.Name, Controller: ctrl})
 	}
+	c.scanned = true
 	c.heard(pageNews(1, entries))
 	c.settle()
 	if len(c.bound) != many || len(c.strays) != 0 {
 		tb.Fatalf("%d connections serve, %d are strays", len(c.bound), len(c.strays))
 	}
 	return c, s, entries
+}
+
+// bare gives a connector on a still host; it connects nothing, as it has not looked at the kernel yet.
+func bare(tb testing.TB) (*Connector, *still) {
+	s := &still{}
+	c := New(Options{Connector: s, Prober: s, Pages: s, Ownership: s, Log: slog.New(none{}), Interfaces: func() tid.Interfaces { return nil },
+		Excluded: func(tid.TID, tid.Host) bool { return false }})
+	c.ctx = tb.Context()
+	c.sched = schedule.New(c.ctx, schedule.Options{Kernel: s, Prober: s, Post: func(func()) {}, Done: c.attempted, Freed: c.freed, Veto: c.veto, First: c.first})
+	c.loop = loop.New()
+	c.cfg, c.configured, c.identity = config.DefaultStac(), true, config.Identity{Host: testHost}
+	return c, s
 }
 
 func pageNews(revision uint64, entries []nvme.DiscoveryEntry) *news {
