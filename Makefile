@@ -66,7 +66,7 @@ e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -r
 	@test/vm/needs build vm
 	$(GO) run ./test/tally '$(in-vm) -test.run "$(RUN)"'
 
-in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm -deadline 21m vm/tests -test.v -test.timeout 19m
+in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm -deadline 45m vm/tests -test.v -test.timeout 40m
 
 # What needs the real kernel: packages with tests that are tagged so, and those whose edges the build machine may lack.
 VMTESTS = $(sort $(filter-out test/bench,$(patsubst %/,%,$(dir \
