@@ -13,7 +13,8 @@ import (
 )
 
 // announcedFabric is a centralized discovery controller that mDNS announces, two paths
-// to each of three subsystems, and a referral to an address that swallows SYNs.
+// to each of three subsystems, and a referral to an address that swallows SYNs. All are
+// behind the interface of the announcement: it is the one that the daemons go through.
 const announcedFabric = `
 [fabricsim]
 announce = yes
@@ -24,11 +25,11 @@ service = 8009
 address = 198.19.0.1
 service = 8010
 [port p1]
-address = 127.0.0.1
+address = 198.19.0.1
 service = 4500
 [port p2]
-address = 127.0.0.2
-service = 4500
+address = 198.19.0.1
+service = 4501
 [dc cdc]
 type = cdc
 nqn = nqn.2024-01.org.example:cdc
