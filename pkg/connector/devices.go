@@ -34,6 +34,14 @@ func (c *Connector) verify() {
 	for name, i := range c.bound {
 		known[name] = i.device.Inode
 	}
+	for name, s := range c.strays {
+		known[name] = s.ctrl.Inode
+	}
+	c.check(known)
+}
+
+// check reads connections, by name and inode, and drops those that are gone.
+func (c *Connector) check(known map[string]uint64) {
 	if len(known) == 0 {
 		return
 	}
@@ -44,7 +52,8 @@ func (c *Connector) verify() {
 				continue
 			}
 			c.loop.Post(func() {
-				if i := c.bound[name]; i != nil && i.device.Inode == inode {
+				i, s := c.bound[name], c.strays[name]
+				if i != nil && i.device.Inode == inode || s != nil && s.ctrl.Inode == inode {
 					c.vanished(name)
 				}
 			})
@@ -352,9 +361,14 @@ func (c *Connector) freed(id tid.TID, err error) {
 	if i := c.iocs[id]; i != nil {
 		c.touch(i)
 	}
+	ended := map[string]uint64{}
 	for _, s := range c.adriftAt[placeOf(id)] {
-		if err != nil {
+		switch {
+		case err != nil:
 			s.again(c)
+		case s.id == id:
+			ended[s.ctrl.Name] = s.ctrl.Inode
 		}
 	}
+	c.check(ended) // its event may come late, or not at all
 }
