@@ -58,7 +58,7 @@ func TestMalformedConfiguration(t *testing.T) {
 		fabric.Reload(t, "stafd", "stacd")
 	}
 	says(t, since, "stafd", "/etc/stas/stafd.conf:4:")
-	says(t, since, "stacd", "/etc/stas/stacd.conf:3:")
+	says(t, since, "stacd", "/etc/stas/stacd.conf:4:")
 	fabric.Never(t, quiet, u.gone)
 	running(t, "stafd", stafd)
 	running(t, "stacd", stacd)
