@@ -140,7 +140,7 @@ bench: tree ## benchmarks: packages, then the whole system in the VM
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; $(GO) list -f '{{.ImportPath}}' ./... | while read -r package; do \
 	  $(GO) test -list '^Fuzz' $$package | { grep '^Fuzz' || true; } | while read -r target; do \
-	    echo "== $$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; done; done
+	    echo "== $$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; done; done
 
 vm: tree ## a root shell in the VM with everything installed; Ctrl-a x leaves it
 	@test/vm/needs build vm
