@@ -17,7 +17,7 @@ func TestFinderReferrals(t *testing.T) {
 	fabric.Clean(t)
 	var b strings.Builder
 	for i := range 6 {
-		fmt.Fprintf(&b, "[port p%d]\naddress = 127.0.0.1\nservice = %d\n[dc d%d]\nnqn = %sd%d\nports = p%d\nself = yes\n", i, 8100+i, i, simPrefix, i, i)
+		fmt.Fprintf(&b, "[port p%d]\naddress = 127.0.0.1\nservice = %d\n[dc d%d]\nnqn = %sd%d\nports = p%d\nself = yes\nport-local = no\n", i, 8100+i, i, simPrefix, i, i)
 		if i < 5 {
 			fmt.Fprintf(&b, "referral = d%d\n", (i+1)%5)
 		}

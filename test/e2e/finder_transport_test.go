@@ -39,12 +39,14 @@ func TestFinderFC(t *testing.T) {
 	fabric.Restart(t, "stafd")
 	fabric.Eventually(t, 10*time.Second, ours)
 
-	// The cable is pulled and plugged in again.
+	// The cable is pulled, the kernel gives up, and it is plugged in again. (Before the kernel gives up nvme-fcloop refuses
+	// all that it tries.)
 	fabric.FCUnlink(t)
+	fabric.Run(t, "nvme", "disconnect-all", "--force")
 	fabric.Never(t, 2*time.Second, func() error { return nil })
 	fabric.FCLink(t)
 	began = time.Now()
-	fabric.Eventually(t, 30*time.Second, ours)
+	fabric.Eventually(t, 20*time.Second, ours)
 	t.Logf("connected %v after the port was back", time.Since(began).Round(time.Millisecond))
 }
 
