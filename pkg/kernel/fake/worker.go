@@ -72,7 +72,8 @@ func (h *Host) connect(ctx context.Context, r *kernel.ConnectRequest) (kernel.Co
 	start := time.Now()
 	c, errno, err := h.begin(r)
 	if err == nil {
-		h.await(c.target, c.target.ConnectDelay, c.target.Hang)
+		b := h.behaviour(c.target)
+		h.await(c.target, b.ConnectDelay, b.Hang)
 		err = h.complete(c, errno, r)
 	}
 	if e := new(kernel.ConnectError); errors.As(err, &e) {
@@ -125,6 +126,13 @@ func (h *Host) begin(r *kernel.ConnectRequest) (*controller, syscall.Errno, erro
 	return h.add(t, r.Host.ID, target), errno, nil
 }
 
+// behaviour is how t behaves now; a test may change it at any time.
+func (h *Host) behaviour(t *Target) Behaviour {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return t.Behaviour
+}
+
 func (h *Host) fails(t tid.TID, errno syscall.Errno) *kernel.ConnectError {
 	h.stats.ConnectsFailed++
 	return &kernel.ConnectError{TID: t, Errno: errno, Class: kernel.ClassOf(errno)}
@@ -160,7 +168,7 @@ func (h *Host) disconnect(r *kernel.DisconnectRequest) error {
 	if c == nil || err != nil {
 		return err
 	}
-	h.wait(c.target.DisconnectDelay)
+	h.wait(h.behaviour(c.target).DisconnectDelay)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.controllers[r.Name] == c {
