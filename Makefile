@@ -16,6 +16,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS    = -s -w -X github.com/stas-go/stas/pkg/version.Version=$(VERSION)
 RUN       ?= .
 FUZZTIME  ?= 60s
+CHECKS    ?= 100000
 BENCH     ?= .
 # KERNEL=6.1 takes Debian 12 instead of 13 for everything that runs in the VM.
 KERNEL    ?=
@@ -136,6 +137,10 @@ bench: tree ## benchmarks: packages, then the whole system in the VM
 	@if ! ls test/bench/*_test.go >/dev/null 2>&1; then echo "the bench of the whole system is not there yet"; else \
 	  CGO_ENABLED=0 $(GO) test -c -tags e2e -o bin/bench.test ./test/bench && \
 	  $(GO) run ./test/vm -tree bin/tree -put bin/bench.test -out bin/bench -deadline 60m ./bench.test -test.v -test.timeout 58m; fi
+
+torture: ## the property tests at full length (CHECKS=100000), which takes hours
+	@for package in schedule connector finder; do \
+	  $(GO) test ./pkg/$$package -run AnySequence -timeout 4h -rapid.checks=$(CHECKS) || exit; done
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; $(GO) list -f '{{.ImportPath}}' ./... | while read -r package; do \
