@@ -47,7 +47,7 @@ FILES = \
 CONFIGURATION = $(wildcard etc/stas/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench fuzz vm clean tree
+.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench torture fuzz vm clean tree
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
