@@ -91,6 +91,7 @@ type Finder struct {
 	touched        map[*dc]struct{}
 	removed        bool // dc_removed is due
 	refresh        *time.Timer
+	tidying        *time.Timer
 	fc             fc
 }
 
@@ -119,6 +120,7 @@ func (f *Finder) Run(ctx context.Context) {
 	go f.pump()
 	f.loop.Run(ctx, f.settle)
 	stop(&f.refresh)
+	stop(&f.tidying)
 	stop(&f.fc.timer)
 	stop(&f.fc.period)
 	for _, d := range f.dcs {
