@@ -141,7 +141,7 @@ func TestFinderAnnounced(t *testing.T) {
 		t.Errorf("ignore-iface: %s", c.Address)
 	}
 	fabric.Stop(t, "stafd")
-	fabric.Run(t, "nvme", "disconnect-all", "--force")
+	fabric.Run(t, "nvme", "disconnect-all")
 	paths, _ := filepath.Glob("/run/stafd/pages/*")
 	for _, p := range paths {
 		must(t, os.RemoveAll(p))

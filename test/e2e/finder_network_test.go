@@ -63,7 +63,7 @@ func playRemote(t *testing.T, text string, addresses ...string) (ctl func(args .
 	cmd := exec.Command("ip", "netns", "exec", ns, "fabricsim", "--quiet", "--control", dir+"/control", dir+"/remote.ini")
 	must(t, cmd.Start())
 	t.Cleanup(func() {
-		_ = fabric.Try("nvme", "disconnect-all", "--force")
+		_ = fabric.Try("nvme", "disconnect-all")
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})

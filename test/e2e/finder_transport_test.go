@@ -42,7 +42,7 @@ func TestFinderFC(t *testing.T) {
 	// The cable is pulled, the kernel gives up, and it is plugged in again. (Before the kernel gives up nvme-fcloop refuses
 	// all that it tries.)
 	fabric.FCUnlink(t)
-	fabric.Run(t, "nvme", "disconnect-all", "--force")
+	fabric.Run(t, "nvme", "disconnect-all")
 	fabric.Never(t, 2*time.Second, func() error { return nil })
 	fabric.FCLink(t)
 	began = time.Now()
