@@ -14,8 +14,9 @@ import (
 const (
 	// watchSoak lets a writer finish: hostnqn and hostid are mostly made one after the other.
 	watchSoak = 200 * time.Millisecond
-	// lookAnyway covers what notification does not tell: mounts, and targets of symbolic links.
-	lookAnyway = time.Minute
+	// lookAnyway covers what notification does not tell: mounts, and targets of symbolic links. It wakes an idle
+	// daemon, so it is rare; a reload looks at once.
+	lookAnyway = 10 * time.Minute
 )
 
 // WatchIdentity tells when the identity of [LoadIdentity] has become another than it is at the

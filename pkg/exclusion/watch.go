@@ -16,8 +16,9 @@ import (
 const DefaultSoak = time.Second
 
 // lookAnyway is how often Watch looks without having been told: notification knows
-// nothing of the targets of symbolic links, of mounts and of remote writers.
-const lookAnyway = time.Minute
+// nothing of the targets of symbolic links, of mounts and of remote writers. It wakes an idle
+// daemon, so it is rare; before every attempt to connect the files are read anyway.
+const lookAnyway = 10 * time.Minute
 
 // Watch tells when the lists have changed since the last call of Current before Watch,
 // and from then on: the channel holds at most one value, and that means "ask Current".
