@@ -49,6 +49,7 @@ type Options struct {
 	Warm       func()                                       // work for Connector is to be expected; nil: nothing to prepare
 	Boot       func() []nbft.Connection                     // the boot connections of the firmware; nil: none
 	Resolve    func(ctx context.Context, name string) ([]string, error)
+	Calm       func() // called some time after the last change; nil: nothing
 	Log        *slog.Logger
 }
 
@@ -121,11 +122,17 @@ func New(o Options) *Connector {
 // under lost events and owners that were erased by other tools.
 const audit = 10 * time.Minute
 
+// calm is how long nothing has to happen before Options.Calm is called.
+const calm = 5 * time.Second
+
 // Run works until ctx ends. Connections stay as they are then.
 func (c *Connector) Run(ctx context.Context) {
 	c.ctx = ctx
 	c.sched = schedule.New(ctx, schedule.Options{Kernel: c.opts.Connector, Prober: c.opts.Prober, Post: c.loop.Post,
 		Done: c.attempted, Freed: c.freed, Veto: c.veto, First: c.first, Moved: c.moved})
+	if c.opts.Calm != nil {
+		c.loop.OnCalm(calm, c.opts.Calm)
+	}
 	go c.pump()
 	go c.follow()
 	tick := c.loop.After(audit, c.audit)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	rtdebug "runtime/debug"
 
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
@@ -21,7 +22,7 @@ func buildStacd(d *daemon) service {
 	c := connector.New(connector.Options{
 		Connector: d.worker, Warm: d.worker.Warm, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
 		Read: d.sysfs.Controller, Attached: d.sysfs.Attached, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
-		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Log: d.log,
+		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Calm: rtdebug.FreeOSMemory, Log: d.log,
 	})
 	source := config.StacSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current

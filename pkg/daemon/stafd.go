@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	rtdebug "runtime/debug"
 
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
@@ -23,7 +24,7 @@ func buildStafd(d *daemon) service {
 	f := finder.New(finder.Options{
 		Connector: d.worker, Commands: d.worker, Kickstart: d.worker.Kickstart, Prober: prober{}, Changes: d.watcher.Changes(),
 		Ownership: d.registry, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
-		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Log: d.log,
+		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Log: d.log,
 	})
 	mdns := newAnnounced(d, f)
 	source := config.StafSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}

@@ -164,7 +164,6 @@ func (f *Finder) stepFailed(d *dc, s step, err error) {
 
 // takePage judges a page that was read and puts it in force.
 func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
-	f.tidy(len(log.Entries))
 	entries := usable(log.Entries)
 	if !log.Complete() && d.page != nil {
 		entries = joined(entries, d.page.entries)

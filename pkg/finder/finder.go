@@ -56,6 +56,7 @@ type Options struct {
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list; called off and on the loop
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Store      *Store // nil: nothing is kept across restarts
+	Calm       func() // called some time after the last change; nil: nothing
 	Log        *slog.Logger
 }
 
@@ -91,7 +92,6 @@ type Finder struct {
 	touched        map[*dc]struct{}
 	removed        bool // dc_removed is due
 	refresh        *time.Timer
-	tidying        *time.Timer
 	fc             fc
 }
 
@@ -109,6 +109,9 @@ func New(o Options) *Finder {
 // Announce sets who is told of changes. Call it before [Finder.Run].
 func (f *Finder) Announce(a Announcer) { f.out = a }
 
+// calm is how long nothing has to happen before Options.Calm is called.
+const calm = 5 * time.Second
+
 // Run works until ctx ends. Connections stay as they are then.
 func (f *Finder) Run(ctx context.Context) {
 	f.ctx, f.started = ctx, time.Now()
@@ -117,10 +120,12 @@ func (f *Finder) Run(ctx context.Context) {
 	f.loop.After(hearing, func() { f.out.PageRemoved(sourcesKey, "no longer waited for") })
 	f.restore()
 	f.kickstart()
+	if f.opts.Calm != nil {
+		f.loop.OnCalm(calm, f.opts.Calm)
+	}
 	go f.pump()
 	f.loop.Run(ctx, f.settle)
 	stop(&f.refresh)
-	stop(&f.tidying)
 	stop(&f.fc.timer)
 	stop(&f.fc.period)
 	for _, d := range f.dcs {

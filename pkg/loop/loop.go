@@ -24,6 +24,9 @@ const burst = 256
 type Loop struct {
 	work chan func()
 	done chan struct{}
+
+	calm   time.Duration
+	onCalm func() // nil: nothing
 }
 
 // New gives a loop that does nothing until [Loop.Run].
@@ -31,10 +34,20 @@ func New() *Loop {
 	return &Loop{work: make(chan func(), burst), done: make(chan struct{})}
 }
 
+// OnCalm has f called, on a goroutine of its own, whenever something was run and then nothing for d.
+// Call it before [Loop.Run].
+func (l *Loop) OnCalm(d time.Duration, f func()) { l.calm, l.onCalm = d, f }
+
 // Run runs what is posted, and settle after each burst, until ctx ends. It may be called once.
 func (l *Loop) Run(ctx context.Context, settle func()) {
 	defer close(l.done)
 	settle()
+	rest := time.AfterFunc(l.calm, func() {
+		if l.onCalm != nil {
+			l.onCalm()
+		}
+	})
+	defer rest.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,6 +57,9 @@ func (l *Loop) Run(ctx context.Context, settle func()) {
 		}
 		l.drain(ctx)
 		settle()
+		if l.onCalm != nil {
+			rest.Reset(l.calm)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,4 +64,27 @@ func TestAskReadsWhatTheLoopOwns(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+func TestCalmIsToldOncePerActivity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := loop.New()
+		var told atomic.Int32
+		l.OnCalm(5*time.Second, func() { told.Add(1) })
+		go l.Run(ctx, func() {})
+		for range 4 {
+			l.Post(func() {})
+			time.Sleep(2 * time.Second)
+		}
+		if told.Load() != 0 {
+			t.Errorf("told %d times while something was going on", told.Load())
+		}
+		time.Sleep(time.Hour)
+		if told.Load() != 1 {
+			t.Errorf("told %d times in an hour without work, want 1", told.Load())
+		}
+		cancel()
+		synctest.Wait()
+	})
 }
