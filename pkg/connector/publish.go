@@ -138,7 +138,7 @@ func retryTimer(s schedule.Status) string {
 	if s.Next.IsZero() {
 		return bus.Timer(retryInterval, -1)
 	}
-	return bus.Timer(s.Delay, max(time.Until(s.Next), 0))
+	return bus.Timer(s.Delay.Round(100*time.Millisecond), max(time.Until(s.Next), 0))
 }
 
 // Alive gives nil when the loop answers.
