@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"errors"
 	"testing"
 	"time"
@@ -63,9 +64,13 @@ func TestControllersLost(t *testing.T) {
 	awaitOwned(t, 40*time.Second, subs...)
 	t.Logf("all live %v after the port was back", time.Since(up).Round(10*time.Millisecond))
 	registered(t, events, entries, stalls)
-	if n := len(fabric.Controllers(t)); n != len(subs)+1 {
-		t.Errorf("%d controllers for %d subsystems and one discovery controller", n, len(subs))
-	}
+	// The discovery controller has a retry of its own, which may come later.
+	fabric.Eventually(t, 20*time.Second, func() error {
+		if n := len(fabric.Controllers(t)); n != len(subs)+1 {
+			return fmt.Errorf("%d controllers for %d subsystems and one discovery controller", n, len(subs))
+		}
+		return nil
+	})
 }
 
 // noneLive is an error as long as a controller is live.
