@@ -3,8 +3,8 @@
 package e2e
 
 import (
-	"fmt"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
