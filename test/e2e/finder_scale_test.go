@@ -76,6 +76,14 @@ func TestFinderDeadAddresses(t *testing.T) {
 	}
 }
 
+// long keeps what measures, and takes minutes to do so, out of the usual run.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("STAS_LONG") == "" {
+		t.Skip("STAS_LONG=1 runs it")
+	}
+}
+
 // privateDirty is the memory of a process that is its own and written to, in bytes.
 func privateDirty(t *testing.T, pid int) int {
 	t.Helper()
@@ -92,6 +100,7 @@ func privateDirty(t *testing.T, pid int) int {
 
 // TestFinderBigPage reads pages of 10 000 entries: published whole, and the eleventh takes no more memory than the first.
 func TestFinderBigPage(t *testing.T) {
+	long(t)
 	fabric.Clean(t)
 	f := played(t, "[port p]\naddress = 127.0.0.1\n[port q]\naddress = 127.0.0.1\nservice = 8010\n[dc small]\nports = q\nsubsystems = s1\n"+
 		"[dc big]\nports = p\n[subsystem s]\nnqn = "+simPrefix+"s%d\ncount = 10000\nports = p\nnamespace = 1T\n")
@@ -198,6 +207,7 @@ func switches(t *testing.T, pid int) map[string]int {
 
 // TestFinderIdle connects 100 discovery controllers and lets the daemons be for a minute: they sleep.
 func TestFinderIdle(t *testing.T) {
+	long(t)
 	fabric.Clean(t)
 	const n = 100
 	played(t, many(n, ""))
