@@ -61,7 +61,7 @@ demo: tree ## show discovery and connection at work on a real kernel, in a VM
 test: ## all tests: unit and integration with the race detector, then end to end on a real kernel in a VM
 	@test/vm/needs build test vm
 	@$(MAKE) --no-print-directory tree bin/vm
-	$(GO) run ./test/tally 'CGO_ENABLED=1 $(GO) test -race -json -timeout 10m ./...' '$(in-vm)'
+	$(GO) run ./test/tally 'STAS_REQUIRE_INTEGRATION=1 CGO_ENABLED=1 $(GO) test -race -json -timeout 10m ./...' '$(in-vm)'
 
 e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -run
 	@test/vm/needs build vm
