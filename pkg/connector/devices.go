@@ -10,6 +10,10 @@ import (
 	"github.com/stas-go/stas/pkg/tid"
 )
 
+// Concerns says which of the kernel's controllers a Connector is to be told of. One that is only just being
+// connected is none of them yet.
+func Concerns(k kernel.Kind) bool { return k.Known && k.Kind == tid.IO }
+
 // changed takes in one change of the kernel's controllers.
 func (c *Connector) changed(ch kernel.Change) {
 	switch {

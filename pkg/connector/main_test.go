@@ -213,6 +213,7 @@ func bubble(t *testing.T, prepare func(*rig), f func(*rig)) {
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := r.Watcher()
+	w.Only = Concerns
 	at := func(set map[string]bool, addr string) bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -68,6 +68,7 @@ func show(t *testing.T, f func(s *shown)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shown{T: t, host: fake.New()}
 		w := s.host.Watcher()
+		w.Only = Concerns
 		s.c = New(Options{Connector: s.host, Prober: s, Pages: noPages{make(chan struct{})}, Changes: w.Changes(), Ownership: owners{s.host},
 			Read: s.host.Controller, Attached: s.attached, Interfaces: func() tid.Interfaces { return nil },
 			Excluded: func(tid.TID, tid.Host) bool { return false }, Log: slog.New(slog.DiscardHandler)})

@@ -22,7 +22,8 @@ import (
 // program is what differs between the daemons.
 type program struct {
 	name, about string
-	conf        string // default configuration file
+	conf        string                 // default configuration file
+	concerns    func(kernel.Kind) bool // controllers that it is told of
 	build       func(*daemon) service
 }
 
@@ -119,6 +120,7 @@ func (p program) serve(ctx context.Context, o options) error {
 		return err
 	}
 	d.watcher = kernel.NewWatcher(d.sysfs, source)
+	d.watcher.Log, d.watcher.Only = d.log, p.concerns
 	if adopted, err := d.worker.Adopt(); err != nil {
 		d.log.Warn("cannot take up the connects that an earlier run had begun", "error", err)
 	} else if len(adopted) > 0 {

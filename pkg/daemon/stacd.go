@@ -14,7 +14,7 @@ import (
 // Stacd runs stacd and gives its exit status.
 func Stacd() int {
 	return program{name: "stacd", about: "connect the NVMe-oF I/O controllers that this host may use",
-		conf: "/etc/stas/stacd.conf", build: buildStacd}.execute()
+		conf: "/etc/stas/stacd.conf", concerns: connector.Concerns, build: buildStacd}.execute()
 }
 
 func buildStacd(d *daemon) service {

@@ -13,7 +13,7 @@ import (
 // Stafd runs stafd and gives its exit status.
 func Stafd() int {
 	return program{name: "stafd", about: "find the NVMe-oF discovery controllers of the fabric and publish their log pages",
-		conf: "/etc/stas/stafd.conf", build: buildStafd}.execute()
+		conf: "/etc/stas/stafd.conf", concerns: finder.Concerns, build: buildStafd}.execute()
 }
 
 func buildStafd(d *daemon) service {

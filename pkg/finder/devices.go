@@ -12,6 +12,10 @@ import (
 	"github.com/stas-go/stas/pkg/tid"
 )
 
+// Concerns says which of the kernel's controllers a Finder is to be told of. One of which the kind is not known
+// may become what it wants, so it is not connected a second time.
+func Concerns(k kernel.Kind) bool { return !k.Known || k.Kind == tid.Discovery }
+
 // changed takes in one change of the kernel's controllers.
 func (f *Finder) changed(c kernel.Change) {
 	switch {

@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/stas-go/stas/pkg/nvme"
-	"github.com/stas-go/stas/pkg/tid"
 	"golang.org/x/sys/unix"
 )
 
@@ -113,7 +112,7 @@ func (c *Controller) fill(text *[attrCount]string) {
 	c.Transport = nvme.Transport(text[attrTransport])
 	c.State = text[attrState]
 	c.NQN, c.HostNQN, c.HostID = text[attrSubsysNQN], text[attrHostNQN], text[attrHostID]
-	c.CntrlType, c.DCType = text[attrCntrlType], text[attrDCType]
+	c.CntrlType, c.DCType = settled(text[attrCntrlType]), settled(text[attrDCType])
 	c.Model, c.Serial, c.Firmware = text[attrModel], text[attrSerial], text[attrFirmware]
 	c.CntlID, c.KATO = number(text[attrCntlID]), number(text[attrKATO])
 	c.ReconnectDelay, c.QueueCount = number(text[attrReconnectDelay]), number(text[attrQueueCount])
@@ -121,7 +120,8 @@ func (c *Controller) fill(text *[attrCount]string) {
 	if c.Transport.Fabric() {
 		c.address(text[attrAddress])
 	}
-	c.kind()
+	k := kindOf(c.CntrlType, c.NQN)
+	c.Kind, c.KindKnown = k.Kind, k.Known
 }
 
 // number reads a decimal attribute; "off" is how timeouts spell -1, what is no number is 0.
@@ -180,23 +180,4 @@ func addressKey(s string) bool {
 		}
 	}
 	return false
-}
-
-// kind settles what sort of controller c is. Before the first connect is through cntrltype
-// reads "reserved"; before Linux 5.18 it is not there, and then only the well-known NQN tells.
-func (c *Controller) kind() {
-	switch c.CntrlType {
-	case TypeIO:
-		c.Kind, c.KindKnown = tid.IO, true
-	case TypeDiscovery:
-		c.Kind, c.KindKnown = tid.Discovery, true
-	case "reserved":
-		c.CntrlType = ""
-	}
-	if c.CntrlType == "" && c.NQN == nvme.DiscoveryNQN {
-		c.Kind, c.KindKnown = tid.Discovery, true
-	}
-	if c.DCType == "reserved" {
-		c.DCType = ""
-	}
 }

@@ -112,7 +112,7 @@ func (h *host) register(name string, w *wanted) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.sysfs.Controller(name); errors.Is(err, ErrGone) {
+	if !h.sysfs.exists(name) {
 		_, err = h.registry.RemoveIfOurs(name, owner, seqnum)
 		return err
 	}

@@ -98,6 +98,13 @@ func (s Sysfs) openController(name string) (int, error) {
 	return dir, nil
 }
 
+// exists says whether a controller is there; one that is on its way out may be. What cannot be looked at counts as there.
+func (s Sysfs) exists(name string) bool {
+	var stat unix.Stat_t
+	err := unix.Stat(s.classDir()+"/"+name, &stat)
+	return err == nil || !errors.Is(goneOr(err), ErrGone)
+}
+
 // goneOr maps the errors that a device on its way out gives to ErrGone.
 func goneOr(err error) error {
 	switch {

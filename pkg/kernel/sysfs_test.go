@@ -139,6 +139,9 @@ func TestReadControllerVariants(t *testing.T) {
 			if err != nil || !c.check(&got) {
 				t.Errorf("Controller = %+v, %v", got, err)
 			}
+			if k, err := (Sysfs{tr.root}).Kind("nvme0"); err != nil || k.Known != got.KindKnown || k.Kind != got.Kind {
+				t.Errorf("Kind = %+v, %v; Controller says %v, %v", k, err, got.Kind, got.KindKnown)
+			}
 		})
 	}
 }
@@ -150,6 +153,9 @@ func TestGone(t *testing.T) {
 	for _, name := range []string{"nvme0", "nvme1"} {
 		if _, err := s.Controller(name); !errors.Is(err, ErrGone) {
 			t.Errorf("Controller(%s) = %v, want ErrGone", name, err)
+		}
+		if k, err := s.Kind(name); name == "nvme0" && !errors.Is(err, ErrGone) || k.Known {
+			t.Errorf("Kind(%s) = %v, %v", name, k, err)
 		}
 	}
 	for _, name := range []string{"", "nvme", "nvme0n1", "nvme-subsys0", "../nvme0", "nvme00", "nvme99999999999999999999"} {
@@ -185,6 +191,9 @@ func TestShortageIsNotGone(t *testing.T) {
 		_, err := Sysfs{tr.root}.Controller("nvme1")
 		if errors.Is(err, ErrGone) {
 			t.Fatalf("Controller = %v", err)
+		}
+		if k, err := (Sysfs{tr.root}).Kind("nvme1"); errors.Is(err, ErrGone) || err == nil && !k.Known {
+			t.Fatalf("Kind = %v, %v", k, err)
 		}
 		_ = held[len(held)-1].Close()
 		held = held[:len(held)-1]

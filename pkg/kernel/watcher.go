@@ -21,6 +21,7 @@ type Source interface {
 type Reader interface {
 	Names() ([]string, error)
 	Controller(name string) (Controller, error)
+	Kind(name string) (Kind, error)
 }
 
 // rescanInterval is how often everything is looked at without a reason, as a net under
@@ -40,6 +41,10 @@ const retryInterval = time.Second
 // number of controllers.
 type Watcher struct {
 	Log *slog.Logger // none means slog.Default(); set it before Run
+
+	// Only says which controllers the consumer is told of, nil: all. Of others no more is read than
+	// what tells their kind. One that turns out to be none of these is told to be gone. Set it before Run.
+	Only func(Kind) bool
 
 	sysfs    Reader
 	source   Source
@@ -175,7 +180,7 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 	if i.name == "" {
 		return w.deliver(ctx, Change{FC: i.fc, FabricsDevice: i.fabrics, ScanDone: i.done})
 	}
-	c, err := w.sysfs.Controller(i.name)
+	c, err := w.look(i.name)
 	gone := errors.Is(err, ErrGone)
 	if err != nil && !gone {
 		return err
@@ -198,6 +203,20 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 	connected := i.flags&flagConnected != 0 || was && live && !before.live
 	return w.deliver(ctx, Change{Name: i.name, Controller: &c, Rescan: rescan, Connected: connected,
 		Rediscover: i.flags&flagRediscover != 0, AEN: i.flags&flagAEN != 0 && c.mayBeDiscovery()})
+}
+
+// look reads a controller. One that the consumer does not want to be told of is as good as gone.
+func (w *Watcher) look(name string) (Controller, error) {
+	if w.Only != nil {
+		k, err := w.sysfs.Kind(name)
+		if err == nil && !w.Only(k) {
+			err = ErrGone
+		}
+		if err != nil {
+			return Controller{}, err
+		}
+	}
+	return w.sysfs.Controller(name)
 }
 
 // mayBeDiscovery is false only for what surely has no discovery log page.

@@ -28,6 +28,7 @@ type stage struct {
 	inode  uint64
 	events chan any // uevent.Event or error
 	closed chan struct{}
+	only   func(Kind) bool // what its watcher tells of
 }
 
 func newStage() *stage {
@@ -57,6 +58,19 @@ func (s *stage) Controller(name string) (Controller, error) {
 		return c, ErrGone
 	}
 	return c, nil
+}
+
+func (s *stage) Kind(name string) (Kind, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.there[name]
+	switch {
+	case s.err != nil:
+		return Kind{}, s.err
+	case !ok:
+		return Kind{}, ErrGone
+	}
+	return Kind{c.Kind, c.KindKnown}, nil
 }
 
 // put makes a controller, a new one even where the name is in use.
@@ -112,7 +126,7 @@ func watch(t *testing.T, setup func(*stage), f func(t *testing.T, s *stage, w *W
 			setup(s)
 		}
 		w := NewWatcher(s, s)
-		w.Log, w.interval = slog.New(slog.DiscardHandler), rescanInterval
+		w.Log, w.interval, w.Only = slog.New(slog.DiscardHandler), rescanInterval, s.only
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- w.Run(ctx) }()
@@ -392,4 +406,41 @@ func BenchmarkWatcher10000(b *testing.B) {
 			}
 		}
 	}
+}
+
+// Of controllers that the consumer does not care for nothing is told and nothing more is read, however they
+// become known, and one that turns out to be such a one is gone.
+func TestWatcherTellsOnlyWhatConcerns(t *testing.T) {
+	var reads int
+	watch(t, func(s *stage) {
+		s.put("nvme0", tid.Discovery)
+		s.put("nvme1", tid.IO)
+		s.only = func(k Kind) bool { return !k.Known || k.Kind == tid.Discovery }
+	}, func(t *testing.T, s *stage, w *Watcher) {
+		expect(t, "first scan", take(w), "nvme0 rescan", "done")
+		reads = s.reads
+		s.send("change", "nvme", "nvme1", "NVME_EVENT=connected")
+		s.take("nvme1")
+		s.send("remove", "nvme", "nvme1")
+		expect(t, "of no concern", take(w))
+		if s.reads != reads {
+			t.Errorf("%d reads of what is of no concern", s.reads-reads)
+		}
+		s.put("nvme2", tid.Discovery)
+		c := s.there["nvme2"]
+		c.CntrlType, c.KindKnown = "", false
+		s.there["nvme2"] = c
+		s.send("add", "nvme", "nvme2")
+		expect(t, "being connected", take(w), "nvme2")
+		c.CntrlType, c.Kind, c.KindKnown = TypeIO, tid.IO, true
+		s.there["nvme2"] = c
+		s.send("change", "nvme", "nvme2", "NVME_EVENT=connected")
+		expect(t, "an I/O controller after all", take(w), "nvme2 gone")
+		s.fail(syscall.EMFILE)
+		s.send("change", "nvme", "nvme0", "NVME_AEN=0x70f002")
+		synctest.Wait()
+		s.fail(nil)
+		time.Sleep(2 * retryInterval)
+		expect(t, "after a shortage", take(w), "nvme0 aen")
+	})
 }

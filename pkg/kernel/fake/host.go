@@ -189,6 +189,17 @@ func (h *Host) Controller(name string) (kernel.Controller, error) {
 	return c.Controller, nil
 }
 
+// Kind is kernel.Sysfs.Kind.
+func (h *Host) Kind(name string) (kernel.Kind, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.controllers[name]
+	if c == nil {
+		return kernel.Kind{}, fmt.Errorf("cannot read controller %s: %w", name, kernel.ErrGone)
+	}
+	return kernel.Kind{Kind: c.Kind, Known: c.KindKnown}, nil
+}
+
 // Namespaces is kernel.Sysfs.Namespaces.
 func (h *Host) Namespaces(name string) ([]kernel.Namespace, error) {
 	h.mu.Lock()
