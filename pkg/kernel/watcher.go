@@ -187,7 +187,8 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 	}
 	rescan := i.flags&flagRescan != 0
 	before, was := w.told[i.name]
-	if was && (gone || before.inode != c.Inode) {
+	// A consumer may know one that it was not told of, from having it connected: of that it hears the end, too.
+	if was && (gone || before.inode != c.Inode) || gone && i.flags&flagRemoved != 0 {
 		delete(w.told, i.name)
 		before, was = told{}, false
 		if err := w.deliver(ctx, Change{Name: i.name, Rescan: rescan}); err != nil {
