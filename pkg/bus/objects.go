@@ -12,6 +12,8 @@ import (
 // Pace of the signals about objects.
 const (
 	gather   = 20 * time.Millisecond // a burst of changes becomes one signal per object
+	share    = 10                    // telling takes one part in so many of the time, however many changes there are
+	longest  = time.Second           // but nobody waits longer than this for the next
 	lateLook = 2 * time.Second       // namespaces show up after their controller, without telling
 	portion  = 512                   // objects that are asked for at a time
 )
@@ -120,7 +122,10 @@ func (o *objects[T]) close() {
 }
 
 // run sends what changes until ctx ends. An error means that what was sent is not all.
+// A lone change is told at once. The more it takes to tell, the longer changes are gathered: while hundreds of
+// controllers are being connected, connecting them comes first.
 func (o *objects[T]) run(ctx context.Context) error {
+	var next time.Time // not before
 	for {
 		select {
 		case <-ctx.Done():
@@ -130,13 +135,15 @@ func (o *objects[T]) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(gather):
+		case <-time.After(max(gather, time.Until(next))):
 		}
 		batch, overflow := o.take()
 		if overflow {
 			return errOverflow
 		}
+		began := time.Now()
 		o.tell(ctx, batch)
+		next = time.Now().Add(min(share*time.Since(began), longest))
 	}
 }
 
