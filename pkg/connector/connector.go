@@ -50,7 +50,12 @@ type Options struct {
 	Boot       func() []nbft.Connection                     // the boot connections of the firmware; nil: none
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Calm       func() // called some time after the last change; nil: nothing
-	Log        *slog.Logger
+
+	// Outdated is told, at once after it has changed, how many connections of ours use other parameters than
+	// the configuration now says; nil: nobody is. It returns at once. [View.Outdated] names them.
+	Outdated func(n int)
+
+	Log *slog.Logger
 }
 
 // Owner is the name under which both daemons register their connections, and sourceAttr the
@@ -230,4 +235,5 @@ func (c *Connector) settle() {
 			}
 		}
 	}
+	c.tellOutdated()
 }

@@ -57,7 +57,12 @@ type Options struct {
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Store      *Store // nil: nothing is kept across restarts
 	Calm       func() // called some time after the last change; nil: nothing
-	Log        *slog.Logger
+
+	// Outdated is told, at once after it has changed, how many connections of ours use other parameters than
+	// the configuration now says; nil: nobody is. It returns at once. [View.Outdated] names them.
+	Outdated func(n int)
+
+	Log *slog.Logger
 }
 
 // Owner is the name under which both daemons register their connections.
@@ -91,6 +96,8 @@ type Finder struct {
 	resolveSources bool // the desired set must be computed again
 	touched        map[*dc]struct{}
 	removed        bool // dc_removed is due
+	outdated       int  // connections whose next one will have other parameters
+	counted        int  // outdated, as was last told
 	refresh        *time.Timer
 	fc             fc
 }
@@ -238,6 +245,7 @@ func (f *Finder) settle() {
 		f.removed = false
 		f.out.DCRemoved()
 	}
+	f.tellOutdated()
 }
 
 // silent is the Announcer of a Finder that has none.
