@@ -172,10 +172,7 @@ func (c *Connector) pump() {
 
 // Configure puts a configuration in force and tries at once what was waiting.
 func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
-	excludes, problems := veto.Own(cfg.Excludes)
-	for _, p := range problems {
-		c.log.Warn("exclude= line", "problem", p)
-	}
+	excludes := veto.Own(cfg.Excludes)
 	c.loop.Post(func() {
 		c.cfg, c.identity, c.excludes, c.configured = cfg, id, excludes, true
 		c.defaults, c.scopes = newScopeParams(cfg.Defaults.Over(id.Params())), map[*config.Scope]scopeParams{}

@@ -157,10 +157,7 @@ func (f *Finder) pump() {
 
 // Configure puts a configuration in force, and tries at once what was waiting. What it no longer names ends.
 func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
-	excludes, problems := veto.Own(cfg.Excludes)
-	for _, p := range problems {
-		f.log.Warn("exclude= line", "problem", p)
-	}
+	excludes := veto.Own(cfg.Excludes)
 	f.loop.Post(func() {
 		for _, d := range f.dcs {
 			stop(&d.timers.retention) // it may be longer or shorter now

@@ -30,7 +30,9 @@ func TestReloadSaysWhatWaits(t *testing.T) {
 	fabric.Unharmed(t, before)
 	waits := regexp.MustCompile(`([0-9]+ connections? uses?) other parameters \(([a-z, -]+)\) than the configuration now says; it takes effect at the next connect, or now with: (sta[cf]ctl reconnect( nvme[0-9]+)+)`)
 	for daemon, want := range map[string][2]string{"stafd": {"1 connection uses", "kato"}, "stacd": {"2 connections use", "kato, queue-size"}} {
-		status := func() string { return strings.TrimSpace(fabric.Run(t, "systemctl", "show", "-P", "StatusText", daemon)) }
+		status := func() string {
+			return strings.TrimSpace(fabric.Run(t, "systemctl", "show", "-P", "StatusText", daemon))
+		}
 		m := waits.FindAllStringSubmatch(fabric.Journal(t, began, daemon), -1)
 		if len(m) != 1 || m[0][1] != want[0] || m[0][2] != want[1] {
 			t.Fatalf("%s said %q, want %q once", daemon, m, want)
