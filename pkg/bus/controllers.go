@@ -37,6 +37,8 @@ type DiscoveryController struct {
 	PageReadTime   time.Time // when the page was last confirmed; zero when it was never read
 	Disposition    Disposition
 	Owner          string // of the device, by the registry; empty when there is none
+
+	PendingChanges []string // parameters that differ from those that the connection was made with
 }
 
 var discoveryKind = kind[DiscoveryController]{
@@ -58,6 +60,7 @@ var discoveryKind = kind[DiscoveryController]{
 		timeProperty("PageReadTime", func(c *DiscoveryController) *time.Time { return &c.PageReadTime }),
 		textProperty("Disposition", func(c *DiscoveryController) *string { return (*string)(&c.Disposition) }),
 		textProperty("Owner", func(c *DiscoveryController) *string { return &c.Owner }),
+		textsProperty("PendingChanges", func(c *DiscoveryController) *[]string { return &c.PendingChanges }),
 	),
 }
 

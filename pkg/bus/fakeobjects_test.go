@@ -99,7 +99,7 @@ func discoveryController(key string) DiscoveryController {
 		Key: key, ID: ID{"tcp", "192.0.2.1", "8009", nvme.DiscoveryNQN, "", "eth0", "nqn.h"}, HostID: "id",
 		Origins: []string{"configured stafd.conf:3"}, Device: "nvme0", KernelState: "live", SessionState: "held",
 		LastError: "refused", LastErrorTime: time.UnixMicro(17), Registration: "registered", PageGeneration: 4, Records: 2,
-		PageReadTime: time.UnixMicro(99), Disposition: Active, Owner: "stas",
+		PageReadTime: time.UnixMicro(99), Disposition: Active, Owner: "stas", PendingChanges: []string{"kato"},
 	}
 }
 

@@ -36,6 +36,7 @@ type Files struct {
 
 // Configuration is what the files say where they are usable.
 type Configuration struct {
+	Files    Files
 	Staf     *config.Staf
 	Stac     *config.Stac
 	Identity config.Identity
@@ -43,7 +44,7 @@ type Configuration struct {
 
 // Configured checks the files.
 func Configured(f Files) (Configuration, []Finding) {
-	var c Configuration
+	c := Configuration{Files: f}
 	var list []Finding
 	staf := config.StafSource{Files: config.Files{Own: f.Staf, Fabrics: f.Fabrics}}
 	stac := config.StacSource{Files: config.Files{Own: f.Stac, Fabrics: f.Fabrics}}

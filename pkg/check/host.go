@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"net"
@@ -100,26 +101,33 @@ func (h Host) options(c Configuration) []Finding {
 	}
 	var list []Finding
 	told := make(map[string]bool)
+	lacks := func(option, where, remedy string) {
+		told[option] = true
+		list = append(list, Finding{ID: "kernel-lacks-option", Severity: Error, Where: where, Remedy: remedy,
+			What: fmt.Sprintf("this kernel has no option %s, which is configured here; it takes a newer kernel, or one that is built with it", option)})
+	}
 	want := func(option, where string) {
-		if !known[option] && !told[option] {
-			told[option] = true
-			list = append(list, Finding{ID: "kernel-lacks-option", Severity: Error, Where: where,
-				What: fmt.Sprintf("this kernel has no option %s, which is configured here; it takes a newer kernel, or one that is built with it", option)})
+		if known[option] || told[option] {
+			return
 		}
+		place, remedy := c.Files.mentions(option)
+		lacks(option, cmp.Or(place, where), remedy)
 	}
 	for _, ctrl := range slices.Concat(c.Staf.Controllers, c.Stac.Controllers) {
 		for _, option := range used(ctrl.Params, ctrl.HostIface) {
 			want(option, ctrl.Where)
 		}
 	}
-	for option := range c.Staf.Defaults.Options() {
-		want(option, "stafd.conf")
+	for _, d := range []struct {
+		file string
+		p    tid.Params
+	}{{c.Files.Staf, c.Staf.Defaults}, {c.Files.Stac, c.Stac.Defaults}} {
+		for _, option := range used(d.p, "") {
+			want(option, d.file)
+		}
 	}
-	for option := range c.Stac.Defaults.Options() {
-		want(option, "stacd.conf")
-	}
-	if !c.Identity.HostKey.IsZero() {
-		want("dhchap_secret", "sys.conf")
+	if !c.Identity.HostKey.IsZero() && !known["dhchap_secret"] {
+		lacks("dhchap_secret", c.Files.Sys, "")
 	}
 	return list
 }
@@ -193,7 +201,7 @@ func (h Host) hostIDs(c Configuration) []Finding {
 				continue
 			}
 			list = append(list, Finding{ID: "mixed-identity", Severity: Error, Where: filepath.Base(dev),
-				What: fmt.Sprintf("this connection has host NQN %s and host ID %s, and the configuration pairs %s with %s; kernels from 6.5 refuse such connections beside each other",
+				What: fmt.Sprintf("this connection has host NQN %s and host ID %s, and the configuration pairs %s with %s; kernels from 6.5 refuse such connections beside each other: configure the pair of this connection, or end it once nothing uses it",
 					nqn, id, own.NQN, own.ID)})
 		}
 	}
@@ -220,7 +228,8 @@ func (h Host) discoverd(c Configuration) []Finding {
 		value, err := config.KeyOf(h.at(path), "Global", "zeroconf")
 		if err == nil && slices.Contains([]string{"true", "yes", "on", "1", "enabled"}, strings.ToLower(value)) {
 			return []Finding{{ID: "two-mdns-browsers", Severity: Warning, Where: path,
-				What: "nvme-discoverd and stafd are both set to find discovery controllers by mDNS; set zeroconf in one of them to disabled"}}
+				What:   "nvme-discoverd and stafd are both set to find discovery controllers by mDNS; one of them is enough, and stafd also registers and keeps up with changes",
+				Remedy: fmt.Sprintf(`sed -i 's/^\([ \t]*zeroconf[ \t]*=\).*/\1 false/I' %s`, quote(h.at(path)))}}
 		}
 	}
 	return nil

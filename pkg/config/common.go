@@ -81,12 +81,15 @@ func (c *Common) exclude(e entry, r *report) {
 		r.add(e, EmptyLine, "", "names nothing; the line excludes nothing")
 		return
 	case err != nil:
-		r.add(e, BadExclude, "", "%s; the line excludes nothing", mask(err.Error()))
+		r.add(e, BadExclude, "", "%s; the line excludes nothing", tid.HideSecrets(err.Error()))
 		return
 	}
 	if x.LooksCommented() {
 		r.add(e, TrailingComment, shown(e.value), "a comment cannot follow a value; \"#\" and what follows are part of the value").Remedy =
 			fmt.Sprintf("sed -i '%ds/[ \\t]#.*//' %s", e.line, quote(e.file))
+	}
+	if x.HasName() && !x.LooksCommented() {
+		r.add(e, BadExclude, shown(e.value), "a host name stands for no connection, only numeric addresses are compared; the line excludes nothing")
 	}
 	c.Excludes = append(c.Excludes, Exclude{Text: e.value, Where: e.where()})
 }

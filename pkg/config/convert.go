@@ -161,7 +161,7 @@ func excludesText(list []Exclude) (text []byte, notes []string) {
 			}
 		}
 		if err != nil {
-			notes = append(notes, fmt.Sprintf("%s: cannot be written as a host-wide exclusion: %s", x.Where, mask(err.Error())))
+			notes = append(notes, fmt.Sprintf("%s: cannot be written as a host-wide exclusion: %s", x.Where, tid.HideSecrets(err.Error())))
 		}
 	}
 	if b.Len() == 0 {

@@ -34,6 +34,7 @@ type fabricsFile struct {
 // endpoint is one [Discovery Controller] or [Subsystem] section.
 type endpoint struct {
 	at    entry // its header
+	last  int   // its last line
 	kind  tid.Kind
 	nqn   string
 	own   layer
@@ -91,6 +92,7 @@ func loadFabrics(main string, r *report) ([]*fabricsFile, error) {
 
 // fabricsParser is a file while it is read.
 type fabricsParser struct {
+	text    []byte
 	file    *fabricsFile
 	section string // trimmed; empty before the first header
 	known   bool   // section is one of the grammar's
@@ -104,7 +106,7 @@ type fabricsParser struct {
 
 // parseFabrics reads one file. All errors in it are told.
 func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
-	p := fabricsParser{file: &fabricsFile{path: file, discovery: layer{}, io: layer{}, host: layer{}}, r: r, seen: make(map[string]bool)}
+	p := fabricsParser{text: text, file: &fabricsFile{path: file, discovery: layer{}, io: layer{}, host: layer{}}, r: r, seen: make(map[string]bool)}
 	number := 0
 	for line := range strings.Lines(string(text)) {
 		number++
@@ -114,7 +116,7 @@ func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 		case line[0] == '[':
 			name, rest, ok := strings.Cut(line[1:], "]")
 			if name = trimC(name); !ok || name == "" || trimC(rest) != "" {
-				p.fail(e, "the section header is not of the form [name]")
+				p.fail(e, "%v", errHeader).mend = mendHeader(file, text, number, line)
 				p.section, p.known, p.last = "", true, nil
 				continue
 			}
@@ -132,7 +134,7 @@ func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 	}
 	for _, ep := range p.file.endpoints {
 		if ep.kind == tid.IO && ep.nqn == "" {
-			p.fail(ep.at, "[Subsystem] without an nqn")
+			p.fail(ep.at, "[Subsystem] without an nqn").mend = p.commentSection(ep.at)
 		}
 	}
 	return p.file, errors.Join(p.errs...)
@@ -141,8 +143,18 @@ func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 // trimC removes what isspace() of the C locale knows as white space.
 func trimC(s string) string { return strings.Trim(s, " \t\n\v\f\r") }
 
-func (p *fabricsParser) fail(e entry, format string, args ...any) {
-	p.errs = append(p.errs, &FileError{File: e.file, Line: e.line, Reason: mask(fmt.Sprintf(format, args...))})
+func (p *fabricsParser) fail(e entry, format string, args ...any) *failure {
+	f := &FileError{File: e.file, Line: e.line, Reason: tid.HideSecrets(fmt.Sprintf(format, args...))}
+	p.errs = append(p.errs, f)
+	return (*failure)(f)
+}
+
+// failure is a FileError that can still be changed; it is no error that must be looked at.
+type failure FileError
+
+// commentSection is the command that takes the section out that begins at header.
+func (p *fabricsParser) commentSection(header entry) string {
+	return commentOut(header.file, header.line, beforeHeader(p.text, header.line))
 }
 
 func (p *fabricsParser) enter(name string, e entry) {
@@ -155,11 +167,11 @@ func (p *fabricsParser) enter(name string, e entry) {
 		}
 	case sectHost:
 		if repeated {
-			p.fail(e, "a second [Host] section; a file has one identity")
+			p.fail(e, "a second [Host] section; a file has one identity").mend = p.commentSection(e)
 		}
 		p.file.hasHost = true
 	case sectDC, sectSubsystem:
-		p.last = &endpoint{at: e, kind: tid.IO, own: layer{}}
+		p.last = &endpoint{at: e, last: beforeHeader(p.text, e.line), kind: tid.IO, own: layer{}}
 		if name == sectDC {
 			p.last.kind, p.last.nqn = tid.Discovery, nvme.DiscoveryNQN
 		}
@@ -177,7 +189,7 @@ func (p *fabricsParser) take(e entry) {
 	case p.section == "" && p.known:
 		return // after a broken header, which was told
 	case p.section == "":
-		p.fail(e, "there is a key before the first section header")
+		p.fail(e, "there is a key before the first section header").mend = p.commentSection(e)
 		return
 	case !p.known:
 		p.report.Remedy = commentOut(p.header.file, p.header.line, e.line)
@@ -226,7 +238,7 @@ func unknownFabricsKey(e entry, r *report) {
 	if e.odd {
 		e.key = ""
 	}
-	e.key = mask(e.key)
+	e.key = tid.HideSecrets(e.key)
 	r.add(e, UnknownKey, "", "unknown key; the line is ignored")
 }
 

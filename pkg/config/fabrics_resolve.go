@@ -13,7 +13,8 @@ import (
 func checkPersonas(files []*fabricsFile) error {
 	var errs []error
 	fail := func(e entry, f *fabricsFile, format string, args ...any) {
-		errs = append(errs, &FileError{File: f.path, Line: e.line, Reason: fmt.Sprintf(format, args...)})
+		// Its controllers are another host's; without its identity they would be connected as this one.
+		errs = append(errs, &FileError{File: f.path, Line: e.line, Reason: fmt.Sprintf(format, args...), mend: setAside(f.path)})
 	}
 	for i, f := range files {
 		if !f.hasHost {
@@ -109,7 +110,8 @@ func (f *fabricsFile) identity(s *Scope, r *report) bool {
 	case id == "":
 		uuid, ok := nvme.HostIDFromNQN(nqn)
 		if !ok {
-			r.add(f.hostNQN, LostController, "", "hostnqn without hostid, and it is not made of a UUID; the controllers of this file are not connected")
+			r.add(f.hostNQN, LostController, "", "hostnqn without hostid, and it is not made of a UUID; the controllers of this file are not connected").Remedy =
+				fmt.Sprintf("sed -i '%dahostid = %s' %s", f.hostNQN.line, nvme.HostIDFor(nqn), quote(f.hostNQN.file))
 			return false
 		}
 		id = uuid.String()
@@ -149,7 +151,10 @@ func (f *fabricsFile) params(dst *tid.Params, base tid.Params, layers []layer, r
 					if p.secret == nil {
 						value = shown(e.value)
 					}
-					r.add(e, LostController, value, "%v; allowed %s; controllers that this counts for are not connected", err, p.allowed())
+					lost := r.add(e, LostController, value, "%v; allowed %s; controllers that this counts for are not connected", err, p.allowed())
+					if ep := f.endpointAt(e); ep != nil {
+						lost.Remedy = commentOut(e.file, ep.at.line, ep.last) // and not without what was to secure them
+					}
 					ok = false
 				} else if p.secret != nil && e.value != "" {
 					warnReadable(e.file, r)
@@ -158,6 +163,16 @@ func (f *fabricsFile) params(dst *tid.Params, base tid.Params, layers []layer, r
 		}
 	}
 	return ok
+}
+
+// endpointAt gives the section of a discovery controller or a subsystem that e stands in.
+func (f *fabricsFile) endpointAt(e entry) *endpoint {
+	for _, ep := range f.endpoints {
+		if e.file == f.path && ep.at.line < e.line && e.line <= ep.last {
+			return ep
+		}
+	}
+	return nil
 }
 
 // override sets value in the spelling of the 3.x grammar, or undoes what was set where it is empty.

@@ -98,30 +98,65 @@ func (s *sysFile) identity(r *report) Identity {
 		i.Host = tid.Host{NQN: nqn, ID: id}
 	}
 	i.SymName = s.symName(r)
+	bad := "key"
 	i.HostKey, err = s.secret("key", "hostkey", r)
 	if _, given := s.given["ctrl-key"]; given && err == nil {
+		bad = "ctrl-key"
 		i.HostCtrlKey, err = s.secret("ctrl-key", "", r)
 	}
 	if err != nil {
 		// Without it connections would be less secure than was asked for.
-		i = Identity{SymName: i.SymName, Missing: mask(fmt.Sprintf("the secret of this host cannot be used: %v", err))}
+		i = Identity{SymName: i.SymName, Missing: tid.HideSecrets(fmt.Sprintf("the secret of this host cannot be used: %v", err)), Remedy: s.withoutSecret(bad)}
 	}
 	return i
 }
 
 // missing says why a part of the identity is missing, and which command makes it.
 func (s *sysFile) missing(what string, cause error, key, command string) (missing, remedy string) {
-	err := mask(cause.Error()) // a secret may stand in the wrong place
+	err := tid.HideSecrets(cause.Error()) // a secret may stand in the wrong place
 	e, given := s.given[key]
 	path, named := strings.CutPrefix(e.value, "file://")
 	switch {
 	case !given:
-		path = filepath.Join(s.dir, command)
+		path = s.below(filepath.Join(s.dir, command))
 	case !named:
-		return fmt.Sprintf("%s: %s; correct %s= in %s", what, err, key, e.where()), "stasadm " + command + " --force"
+		return fmt.Sprintf("%s: %s; correct %s= in %s", what, err, key, e.where()), s.stasadm(command + " --force")
+	case !strings.HasPrefix(path, "/"):
+		path = "/" + path
 	}
-	remedy = fmt.Sprintf("stasadm %s -f %s", command, quote(path))
+	remedy = s.stasadm(command + " -f " + quote(path))
 	return fmt.Sprintf("%s: %s; run: %s", what, err, remedy), remedy
+}
+
+// stasadm is a command of that program for the same root and file.
+func (s *sysFile) stasadm(command string) string {
+	program := "stasadm"
+	if s.root != "" && s.root != "/" {
+		program += " --root " + quote(s.root)
+	}
+	if file := s.below(s.path); file != usualSysConf {
+		program += " -c " + quote(file)
+	}
+	return program + " " + command
+}
+
+// usualSysConf is the file that stasadm works on where none is given.
+const usualSysConf = "/etc/stas/sys.conf"
+
+// below gives a path as it is below the root.
+func (s *sysFile) below(path string) string {
+	if rest, ok := strings.CutPrefix(path, s.root); ok && s.root != "" && s.root != "/" {
+		return rest
+	}
+	return path
+}
+
+// withoutSecret is the command that takes a secret of the host out of use.
+func (s *sysFile) withoutSecret(key string) string {
+	if e, given := s.given[key]; given {
+		return commentOut(e.file, e.line, e.line)
+	}
+	return setAside(filepath.Join(s.dir, "hostkey"))
 }
 
 // secret is the zero Secret where none is configured.
@@ -160,7 +195,7 @@ func (s *sysFile) warnPair(nqn, id string, r *report) {
 	otherID, errID := firstWord(idFile)
 	if errNQN == nil && errID == nil && otherNQN != nqn && nvme.CheckNQN(otherNQN) == nil && strings.EqualFold(otherID, id) {
 		r.add(e, SharedHostID, shown(e.value), "the host ID %s is also that of the NQN in %s; kernels from 6.5 refuse to connect with one host ID for two NQNs",
-			shown(id), nqnFile).Remedy = "stasadm hostid --force"
+			shown(id), nqnFile).Remedy = s.stasadm("hostid --force")
 	}
 }
 
@@ -204,6 +239,10 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 		return e.value, nil
 	}
 	if given {
+		if !strings.HasPrefix(path, "/") {
+			path = "/" + path // as it is for daemons, whose working directory is the root
+			r.add(e, OddValue, shown(e.value), "the path does not begin with \"/\"; taken as %s", path).Remedy = rewrite(e, key+"=file://"+path)
+		}
 		path = filepath.Join(s.root, path)
 	} else {
 		path = filepath.Join(s.dir, file)
@@ -223,9 +262,23 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 		}
 	}
 	if given || !errors.Is(err, fs.ErrNotExist) {
-		r.add(e, BadIdentity, shown(e.value), "%v; it is not used", err)
+		r.add(e, BadIdentity, shown(e.value), "%v; it is not used", err).Remedy = s.mendWord(key, e, path, err)
 	}
 	return "", err
+}
+
+// mendWord is the command after which the file of a part of the identity is no problem any more.
+func (s *sysFile) mendWord(key string, e entry, path string, err error) string {
+	command := map[string]string{"nqn": "hostnqn", "id": "hostid"}[key]
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "sudo stasadm check"
+	case command != "":
+		return s.stasadm(command + " -f " + quote(s.below(path)))
+	case e.line > 0:
+		return commentOut(e.file, e.line, e.line)
+	}
+	return setAside(path)
 }
 
 // firstWord reads the first word of the first line, as 2.x and nvme-cli do.
@@ -274,14 +327,20 @@ func fileProblem(err error) Problem {
 			text += ": " + f.Err.Error()
 		}
 		return Problem{File: f.File, Line: f.Line, Message: text + "; the file is not used", Severity: Error,
-			ID: UnusableFile, Remedy: fmt.Sprintf("mv %s %s", quote(f.File), quote(f.File+".rejected"))}
+			ID: UnusableFile, Remedy: f.remedy()}
 	}
 	return Problem{ID: UnusableFile, Message: err.Error(), Severity: Error}
 }
 
+// unjoin gives the errors of all files and lines, however often they were joined.
 func unjoin(err error) []error {
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
-		return j.Unwrap()
+	j, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
 	}
-	return []error{err}
+	var all []error
+	for _, e := range j.Unwrap() {
+		all = append(all, unjoin(e)...)
+	}
+	return all
 }

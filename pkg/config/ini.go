@@ -66,10 +66,11 @@ func readText(path string, limit int64) ([]byte, error) {
 
 func checkText(path string, text []byte) error {
 	if i := bytes.IndexByte(text, 0); i >= 0 {
-		return &FileError{File: path, Line: lineOf(text, i), Reason: "it has a NUL byte, so it is not a text file"}
+		return &FileError{File: path, Line: lineOf(text, i), Reason: "it has a NUL byte, so it is not a text file", mend: deleteBytes(path, 0, `\x00`)}
 	}
 	if !utf8.Valid(text) {
-		return &FileError{File: path, Line: lineOf(text, firstInvalid(text)), Reason: "it is not UTF-8 text"}
+		line := lineOf(text, firstInvalid(text))
+		return &FileError{File: path, Line: line, Reason: "it is not UTF-8 text", mend: deleteBytes(path, line, `\x80-\xff`)}
 	}
 	return nil
 }
@@ -169,14 +170,15 @@ func locate(file string, text []byte) (entries []entry, clean []byte, err error)
 			return nil, nil, &FileError{File: file, Line: number, Reason: fmt.Sprintf("the line has more than %d bytes", maxLine)}
 		case line[0] == '[':
 			var fault string
-			if section, fault, err = header(file, number, line); err != nil {
-				return nil, nil, err
+			if section, fault, err = header(line); err != nil {
+				return nil, nil, &FileError{File: file, Line: number, Reason: err.Error(), mend: mendHeader(file, text, number, line)}
 			}
 			indent = 0
 			entries = append(entries, entry{file: file, line: number, section: section, fault: fault})
 			out.WriteString("[" + section + "]\n")
 		case section == "":
-			return nil, nil, &FileError{File: file, Line: number, Reason: "there is text before the first section header"}
+			return nil, nil, &FileError{File: file, Line: number, Reason: "there is text before the first section header",
+				mend: commentOut(file, number, beforeHeader(text, number))}
 		case line[0] == '=':
 			return nil, nil, &FileError{File: file, Line: number, Reason: "there is no key before \"=\""}
 		default:
@@ -210,14 +212,16 @@ func keyLine(line string) entry {
 	return e
 }
 
+var errHeader = errors.New("the section header is not of the form [name]")
+
 // header reads "[name]". A comment may follow; anything else that does counts for nothing, as in 2.x.
-func header(file string, number int, line string) (name, fault string, err error) {
+func header(line string) (name, fault string, err error) {
 	var rest string
 	var closed bool
 	name, rest, closed = strings.Cut(line[1:], "]")
 	rest = strings.TrimSpace(rest)
 	if !closed || strings.TrimSpace(name) == "" || strings.ContainsAny(name, "[") {
-		return "", "", &FileError{File: file, Line: number, Reason: "the section header is not of the form [name]"}
+		return "", "", errHeader
 	}
 	if rest != "" && rest[0] != '#' && rest[0] != ';' {
 		fault = "what follows the section header on its line is ignored"

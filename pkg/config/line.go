@@ -108,8 +108,16 @@ func addressField(c *Controller, key string) *string {
 
 // finish checks what was read as a whole and normalises it by the rules of [tid.New].
 func (f *lineFields) finish(c *Controller, e entry, r *report) error {
-	if c.Transport == "" {
+	switch c.Transport {
+	case nvme.TCP, nvme.RDMA, nvme.FC, nvme.Loop:
+	case "":
 		return fmt.Errorf("transport is missing; allowed are tcp, rdma, fc, loop")
+	default:
+		hint := ""
+		if strings.ContainsAny(string(c.Transport), "=, \t") {
+			hint = ", with \";\" before the next field"
+		}
+		return fmt.Errorf("transport %q is unknown; allowed are tcp, rdma, fc, loop%s", shown(string(c.Transport)), hint)
 	}
 	if c.Traddr == "" && c.Transport != nvme.Loop {
 		return fmt.Errorf("traddr is missing")
@@ -168,6 +176,9 @@ const maxIface = 15
 
 // checkHostName accepts the names that a resolver is worth asking for (RFC 1123, section 2.1).
 func checkHostName(s string) error {
+	if strings.HasPrefix(s, "[") {
+		return fmt.Errorf("traddr %q is no IP address; it is written without brackets", shown(s))
+	}
 	name := strings.TrimSuffix(s, ".")
 	bad := fmt.Errorf("traddr %q is neither an IP address nor a host name", shown(s))
 	if name == "" || len(name) > 253 || strings.Trim(name, "0123456789.") == "" {

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"regexp"
+	"io/fs"
 	"strconv"
 	"strings"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // Severity grades a [Problem].
@@ -68,6 +71,8 @@ type FileError struct {
 	Line   int // 0 where no line is to blame
 	Reason string
 	Err    error // the cause, where there is one
+
+	mend string // a command after which this is no error any more; empty: the general one
 }
 
 func (e *FileError) Error() string {
@@ -81,33 +86,32 @@ func (e *FileError) Error() string {
 	return fmt.Sprintf("cannot use %s: %s", where, e.Reason)
 }
 
+// remedy is a command after which the error is gone. Whatever else the file says stays in force wherever that is
+// possible: without its other lines their connections would be taken for unwanted.
+func (e *FileError) remedy() string {
+	switch {
+	case e.mend != "":
+		return e.mend
+	case errors.Is(e.Err, fs.ErrPermission):
+		return "sudo stasadm check"
+	case e.Line > 0:
+		return commentOut(e.File, e.Line, e.Line)
+	}
+	return setAside(e.File)
+}
+
 // Unwrap gives the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
 // maxShown bounds how much of a bad value a message repeats.
 const maxShown = 80
 
-// secretForm finds keys in their standard representations (DH-HMAC-CHAP secrets: Base 2.1,
-// section 8.3.5.5.7; TLS PSK interchange format: NVMe/TCP transport 1.1, section 3.6.1.5):
-// whatever else is wrong with a line, these never reach a message.
-var secretForm = regexp.MustCompile(`(?i)(dhhc-1|nvmetlskey-1)[^;\s]*`)
-
-// mask takes keys in their standard representation out of text.
-func mask(s string) string {
-	return secretForm.ReplaceAllStringFunc(s, func(key string) string {
-		if strings.HasPrefix(key, "DHHC-1:<hash>:") || strings.HasPrefix(key, "NVMeTLSkey-1:<hash>:") {
-			return key // the form in words; no key has a "<"
-		}
-		return "[redacted]"
-	})
-}
-
 // shown makes text that an administrator wrote fit for a message.
 func shown(s string) string {
 	if strings.Contains(strings.ToLower(s), "secret") {
 		return "[redacted]" // most likely a line that slipped
 	}
-	s = mask(s)
+	s = tid.HideSecrets(s)
 	if len(s) > maxShown {
 		s = strings.ToValidUTF8(s[:maxShown], "") + "..."
 	}

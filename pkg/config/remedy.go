@@ -1,7 +1,9 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -61,6 +63,48 @@ func commentOut(file string, from, to int) string {
 		lines = fmt.Sprintf("%d,%d", from, to)
 	}
 	return fmt.Sprintf("sed -i '%ss/^/#/' %s", lines, quote(file))
+}
+
+// setAside is the command that takes a file out of use and keeps it.
+func setAside(file string) string {
+	return fmt.Sprintf("mv %s %s", quote(file), quote(file+".rejected"))
+}
+
+// deleteBytes is the command that takes bytes, given as a bracket expression of sed, out of a line, or of all
+// where line is 0.
+func deleteBytes(file string, line int, bytes string) string {
+	which := ""
+	if line > 0 {
+		which = strconv.Itoa(line)
+	}
+	return fmt.Sprintf("LC_ALL=C sed -i '%ss/[%s]//g' %s", which, bytes, quote(file))
+}
+
+// mendHeader is the command that makes a section header of a line that was meant as one; where no name can be made
+// out, the section becomes a comment.
+func mendHeader(file string, text []byte, line int, header string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(header, "[ \t"), "]")
+	name = strings.TrimRight(name, "[ \t")
+	if name == "" || strings.Contains(name, "[") {
+		return commentOut(file, line, beforeHeader(text, line))
+	}
+	return rewrite(entry{file: file, line: line}, "["+name+"]")
+}
+
+// beforeHeader gives the last line of the section that begins in line, or the last one of text.
+func beforeHeader(text []byte, line int) int {
+	number, last := 0, line
+	for raw := range bytes.Lines(text) {
+		number++
+		switch trimmed := bytes.TrimSpace(raw); {
+		case number <= line || len(trimmed) == 0:
+		case trimmed[0] == '[':
+			return last
+		default:
+			last = number
+		}
+	}
+	return last
 }
 
 // dropField is the command that takes the field at a position, from 1, out of a controller line.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // setting is one key of a file: where it stands, what it may say and what it sets.
@@ -45,7 +47,7 @@ func (r *report) add(e entry, id ID, value, format string, args ...any) *draft {
 		return &draft{}
 	}
 	r.problems = append(r.problems, Problem{ID: id, File: e.file, Line: e.line, Section: shown(e.section), Key: e.key,
-		Value: value, Message: mask(fmt.Sprintf(format, args...)), Severity: id.severity()})
+		Value: value, Message: tid.HideSecrets(fmt.Sprintf(format, args...)), Severity: id.severity()})
 	p := (*draft)(&r.problems[len(r.problems)-1])
 	if e.line > 0 {
 		p.Remedy = commentOut(e.file, e.line, e.line)
@@ -135,8 +137,14 @@ func applyOne(s *setting, e entry, r *report) {
 		}
 	}
 	if err != nil && s.strict {
-		r.rejected = errors.Join(r.rejected, &FileError{File: e.file, Line: e.line,
-			Reason: mask(fmt.Sprintf("[%s] %s: %v; allowed %s", e.section, e.key, err, s.allowed))})
+		// What is not understood in how to secure a connection is never left out for good: TLS with a key that is not there
+		// fails, and that is better than none.
+		mend := fmt.Sprintf("sed -i '%ds/^/#/;%datls=true' %s", e.line, e.line, quote(e.file))
+		if e.key == "tls" || e.key == "concat" {
+			mend = rewrite(e, e.key+"=true")
+		}
+		r.rejected = errors.Join(r.rejected, &FileError{File: e.file, Line: e.line, mend: mend,
+			Reason: tid.HideSecrets(fmt.Sprintf("[%s] %s: %v; allowed %s", e.section, e.key, err, s.allowed))})
 		return
 	}
 	if err != nil {
@@ -186,7 +194,16 @@ func unknownSection(settings []setting, e entry, r *report) *draft {
 			return r.add(e, UnknownSection, "", "unknown section; it is spelled [%s]; everything in it is ignored", s.section)
 		}
 	}
+	if file := elsewhere[e.section]; file != "" {
+		return r.add(e, UnknownSection, "", "this section belongs in %s; everything in it is ignored", file)
+	}
 	return r.add(e, UnknownSection, "", "unknown section; everything in it is ignored")
+}
+
+// elsewhere tells in which file sections stand that only one daemon, or none, reads.
+var elsewhere = map[string]string{
+	dcSection: "stafd.conf", "Service Discovery": "stafd.conf", ioSection: "stacd.conf", "Host": "sys.conf",
+	sectDC: "nvme-stas.conf", sectSubsystem: "nvme-stas.conf", sectDCDefaults: "nvme-stas.conf", sectIODefaults: "nvme-stas.conf",
 }
 
 // unknownKey never shows the value: it may be a secret under a misspelled key.
@@ -203,6 +220,11 @@ func unknownKey(settings []setting, e entry, r *report) {
 		r.add(e, ContinuedLine, "", "a value cannot continue on the next line; the line is ignored")
 		return
 	case e.odd:
+		if word := keyBefore(settings, e.section, key); word != "" {
+			e.key = word
+			r.add(e, UnknownKey, "", "a \"=\" must follow the key; the line is ignored")
+			return
+		}
 		r.add(e, UnknownKey, "", "the line is not of the form key=value; it is ignored")
 		return
 	}
@@ -217,6 +239,17 @@ func unknownKey(settings []setting, e entry, r *report) {
 		return
 	}
 	r.add(e, UnknownKey, "", "unknown key; the line is ignored")
+}
+
+// keyBefore gives the key of a section that text begins with, where something else than "=" follows it.
+func keyBefore(settings []setting, section, text string) string {
+	word := strings.TrimRight(text[:strings.IndexAny(text+" ", ": \t")], " \t")
+	for _, s := range settings {
+		if s.section == section && s.key == word {
+			return word
+		}
+	}
+	return ""
 }
 
 // nearest gives the key of e's section that is at most two edits away.

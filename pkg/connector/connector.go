@@ -50,7 +50,12 @@ type Options struct {
 	Boot       func() []nbft.Connection                     // the boot connections of the firmware; nil: none
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Calm       func() // called some time after the last change; nil: nothing
-	Log        *slog.Logger
+
+	// Outdated is told, at once after it has changed, how many connections of ours use other parameters than
+	// the configuration now says; nil: nobody is. It returns at once. [View.Outdated] names them.
+	Outdated func(n int)
+
+	Log *slog.Logger
 }
 
 // Owner is the name under which both daemons register their connections, and sourceAttr the
@@ -167,10 +172,7 @@ func (c *Connector) pump() {
 
 // Configure puts a configuration in force and tries at once what was waiting.
 func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
-	excludes, problems := veto.Own(cfg.Excludes)
-	for _, p := range problems {
-		c.log.Warn("exclude= line", "problem", p)
-	}
+	excludes := veto.Own(cfg.Excludes)
 	c.loop.Post(func() {
 		c.cfg, c.identity, c.excludes, c.configured = cfg, id, excludes, true
 		c.defaults, c.scopes = newScopeParams(cfg.Defaults.Over(id.Params())), map[*config.Scope]scopeParams{}
@@ -230,4 +232,5 @@ func (c *Connector) settle() {
 			}
 		}
 	}
+	c.tellOutdated()
 }

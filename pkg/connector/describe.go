@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"strings"
+
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
@@ -114,47 +116,20 @@ func (c *Connector) stateConnected(i *ioc) string {
 
 // pending names the parameters that the next connect would set to another value.
 func (i *ioc) pending() []string {
-	if i.params == nil || !i.wanted() {
+	if i.params == nil || i.device == nil || !i.wanted() {
 		return nil
 	}
-	if i.object.made != nil && i.object.inode == i.device.Inode {
-		return config.Differing(*i.object.made, *i.params)
-	}
-	return shownDifference(i.device, i.params)
-}
-
-// shownDifference compares with what sysfs tells of a connection that an earlier run or somebody else made;
-// of other parameters nothing is known. The kernel rounds ctrl_loss_tmo up to whole reconnect delays
-// (drivers/nvme/host/fabrics.c, nvmf_parse_options), and a controller may have granted fewer queues than were
-// asked for, so only more of them are another value.
-func shownDifference(d *kernel.Controller, p *tid.Params) []string {
 	var names []string
-	if v, ok := p.KeepAliveTmo.Get(); ok && int(v) != d.KATO {
-		names = append(names, "kato")
+	if i.device.HostID != "" && i.host.ID != "" && !strings.EqualFold(i.device.HostID, i.host.ID) {
+		names = append(names, "host-id")
 	}
-	queues := int32(0)
-	asked, set := p.NrIOQueues.Get()
-	for _, n := range []tid.Int{p.NrIOQueues, p.NrWriteQueues, p.NrPollQueues} {
-		v, _ := n.Get()
-		queues += v
-	}
-	if set && asked > 0 && d.QueueCount-1 > int(queues) {
-		names = append(names, "nr-io-queues")
-	}
-	if v, ok := p.ReconnectDelay.Get(); ok && int(v) != d.ReconnectDelay {
-		names = append(names, "reconnect-delay")
-	}
-	if v, ok := p.CtrlLossTmo.Get(); ok && !sameLoss(int(v), d.CtrlLossTmo, d.ReconnectDelay) {
-		names = append(names, "ctrl-loss-tmo")
+	switch o := &i.object; {
+	case o.made == nil || o.inode != i.device.Inode:
+		names = append(names, i.device.Differing(i.params)...)
+	case o.made != i.params && *o.made != *i.params:
+		names = append(names, config.Differing(*o.made, *i.params)...)
 	}
 	return names
-}
-
-func sameLoss(want, shown, delay int) bool {
-	if want < 0 || shown < 0 || delay <= 0 {
-		return (want < 0) == (shown < 0) && (want < 0 || want == shown)
-	}
-	return (want+delay-1)/delay*delay == shown
 }
 
 // lookUpDevice completes o with what the kernel and other tools change without telling. It is called off

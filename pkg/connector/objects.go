@@ -31,6 +31,9 @@ type objects struct {
 	byKey  map[string]*ioc
 	adrift map[string]*stray    // ours that nothing wants, by key
 	off    map[tid.TID]struct{} // disconnected on request, and to be left alone
+
+	outdated int // connections whose next one will have other parameters
+	counted  int // outdated, as was last told
 }
 
 // objectState is the part of an ioc that serves its object.
@@ -39,6 +42,7 @@ type objectState struct {
 	again bool // its disconnect was asked for in order to connect it anew
 	live  bool // as was last told
 	given bool // as was last told
+	dated bool // counted in objects.outdated
 
 	made     *tid.Params // what its connection was made with
 	madeName string      // device of that connection
@@ -84,6 +88,7 @@ func (c *Connector) freeKey(t tid.TID) string {
 
 // leave is the end of an ioc.
 func (c *Connector) leave(i *ioc) {
+	c.setOutdated(i, false)
 	delete(c.objects.byKey, i.object.key)
 	c.objects.out.ControllerChanged(i.object.key)
 }
@@ -105,6 +110,7 @@ func (c *Connector) tended(i *ioc) {
 		o.again = false
 		c.kick(i)
 	}
+	c.setOutdated(i, i.ours && len(i.pending()) > 0)
 	live := i.live && i.device != nil
 	switch {
 	case live && !o.live:

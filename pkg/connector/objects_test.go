@@ -31,6 +31,7 @@ type shown struct {
 
 	mu     sync.Mutex
 	events []string
+	old    int // connections with other parameters than are configured, as was told
 }
 
 func (s *shown) note(what, key string) {
@@ -71,7 +72,8 @@ func show(t *testing.T, f func(s *shown)) {
 		w.Only = Concerns
 		s.c = New(Options{Connector: s.host, Prober: s, Pages: noPages{make(chan struct{})}, Changes: w.Changes(), Ownership: owners{s.host},
 			Read: s.host.Controller, Attached: s.attached, Interfaces: func() tid.Interfaces { return nil },
-			Excluded: func(tid.TID, tid.Host) bool { return false }, Log: slog.New(slog.DiscardHandler)})
+			Excluded: func(tid.TID, tid.Host) bool { return false }, Log: slog.New(slog.DiscardHandler),
+			Outdated: func(n int) { s.mu.Lock(); defer s.mu.Unlock(); s.old = n }})
 		s.c.Observe(s)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -194,6 +196,7 @@ func TestReconnectAppliesWhatIsPending(t *testing.T) {
 		if o := s.is("connected", ""); !slices.Equal(o.PendingChanges, []string{"hdr-digest", "dhchap-secret"}) {
 			s.Errorf("pending are %v", o.PendingChanges)
 		}
+		s.outdated("nvme0", "dhchap-secret hdr-digest")
 		before := s.host.Stats()
 		if err := s.c.View().Reconnect(s.Context(), o.Key); err != nil {
 			s.Fatal(err)
@@ -202,9 +205,63 @@ func TestReconnectAppliesWhatIsPending(t *testing.T) {
 		if o := s.is("connected", "lost, connected"); len(o.PendingChanges) != 0 {
 			s.Errorf("pending are %v", o.PendingChanges)
 		}
+		s.outdated("", "")
 		if now := s.host.Stats(); now.Connects != before.Connects+1 || now.Disconnects != before.Disconnects+1 {
 			s.Errorf("%+v, before %+v", now, before)
 		}
+	})
+}
+
+// outdated checks which connections are said to use other parameters than are configured.
+func (s *shown) outdated(devices, parameters string) {
+	s.Helper()
+	d, p, err := s.c.View().Outdated(s.Context())
+	if got, also := strings.Join(d, " "), strings.Join(p, " "); err != nil || got != devices || also != parameters {
+		s.Errorf("outdated are %q in %q, %v; want %q in %q", got, also, err, devices, parameters)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.old != len(d) {
+		s.Errorf("told of %d outdated connections, there are %d", s.old, len(d))
+	}
+}
+
+// A reload says at once what it could not apply, without any wait for what it has set in motion.
+func TestOutdatedRightAfterConfigure(t *testing.T) {
+	show(t, func(s *shown) {
+		b := targetA
+		b.Traddr = "192.0.2.2"
+		s.host.AddTarget(targetA, fake.Behaviour{})
+		s.host.AddTarget(b, fake.Behaviour{})
+		s.configure(tid.Params{}, targetA, b)
+		s.outdated("", "")
+		cfg := config.DefaultStac()
+		for n, p := range []tid.Params{{KeepAliveTmo: tid.SetInt(7)}, {QueueSize: tid.SetInt(32)}} {
+			t := []tid.TID{targetA, b}[n]
+			cfg.Controllers = append(cfg.Controllers, config.Controller{Kind: tid.IO, Transport: t.Transport, Traddr: t.Traddr, Trsvcid: t.Trsvcid,
+				NQN: t.NQN, Params: p, Scope: &config.Scope{}})
+		}
+		s.c.Configure(cfg, config.Identity{Host: tid.Host{NQN: shownHost.NQN, ID: "99999999-2222-3333-4444-555555555555"}})
+		s.outdated("nvme0 nvme1", "host-id kato queue-size")
+		list, err := s.c.View().IOControllers(s.Context(), nil)
+		if err != nil || len(list) != 2 {
+			s.Fatal(list, err)
+		}
+		mine, foreign := list[0].Device, list[1].Device
+		if list[0].ID.Traddr == b.Traddr {
+			mine, foreign = foreign, mine
+		}
+		s.host.SetOwner(foreign, registry.OwnedBy("discoverd")) // not ours to reconnect
+		s.c.Configure(cfg, config.Identity{Host: shownHost})
+		s.outdated(mine, "kato")
+		s.configure(tid.Params{}, targetA, b)
+		s.outdated("", "")
+		s.c.Configure(cfg, config.Identity{Host: shownHost})
+		s.outdated(mine, "kato")
+		s.host.RemoveTarget(targetA)
+		s.host.Drop(mine)
+		synctest.Wait()
+		s.outdated("", "")
 	})
 }
 
@@ -288,20 +345,6 @@ func TestKeptConnectionIsShown(t *testing.T) {
 			s.Errorf("%+v, %v", list, err)
 		}
 	})
-}
-
-// What an earlier run has connected shows only some of its parameters.
-func TestPendingOfAnAdoptedConnection(t *testing.T) {
-	d := &kernel.Controller{KATO: 5, QueueCount: 5, ReconnectDelay: 10, CtrlLossTmo: 600}
-	for want, p := range map[string]tid.Params{
-		"":     {KeepAliveTmo: tid.SetInt(5), NrIOQueues: tid.SetInt(8), ReconnectDelay: tid.SetInt(10), CtrlLossTmo: tid.SetInt(595), HdrDigest: tid.On},
-		"kato": {KeepAliveTmo: tid.SetInt(6)},
-		"nr-io-queues,reconnect-delay,ctrl-loss-tmo": {NrIOQueues: tid.SetInt(2), ReconnectDelay: tid.SetInt(2), CtrlLossTmo: tid.SetInt(-1)},
-	} {
-		if got := strings.Join(shownDifference(d, &p), ","); got != want {
-			t.Errorf("%+v differs in %q, want %q", p, got, want)
-		}
-	}
 }
 
 // TestHeapOfObjects: what a connected controller costs, its part of the fake host included. Its share in the

@@ -19,14 +19,14 @@ import (
 func (t *tool) request(use, short, long string, act func(context.Context, io.Writer, *bus.Client, []row) error) *cobra.Command {
 	all := false
 	cmd := &cobra.Command{
-		Use: use + " SELECTOR", Short: short, Long: long, Args: oneSelector, ValidArgsFunction: t.completeSelector,
+		Use: use + " SELECTOR...", Short: short, Long: long, Args: selectors, ValidArgsFunction: t.completeSelector,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := t.connect(cmd.Context(), t.opts)
 			if err != nil {
 				return t.explain(err)
 			}
 			defer client.Close()
-			rows, err := t.selected(cmd.Context(), client, args[0], all)
+			rows, err := t.selected(cmd.Context(), client, args, all)
 			if err == nil {
 				err = act(cmd.Context(), cmd.OutOrStdout(), client, rows)
 			}
@@ -37,7 +37,7 @@ func (t *tool) request(use, short, long string, act func(context.Context, io.Wri
 	return cmd
 }
 
-const selectorHelp = "SELECTOR is a device name (nvme3), an NQN, or an address."
+const selectorHelp = "SELECTOR is a device name (nvme3), an NQN, or an address; several are done one after the other."
 
 // say tells what happened to a controller, in the form that was asked for.
 func (t *tool) say(w io.Writer, r *row, what string) error {

@@ -36,7 +36,7 @@ func discoveryRow(c *bus.DiscoveryController) row {
 	}
 	return row{key: c.Key, device: c.Device, state: c.SessionState, kernel: c.KernelState, owner: c.Owner, origin: strings.Join(origins, ","),
 		id: c.ID, lastError: c.LastError, lastErrorAt: c.LastErrorTime, nextRetry: c.NextRetry, registration: c.Registration,
-		reasons: c.Origins, properties: c.Properties()}
+		pending: c.PendingChanges, reasons: c.Origins, properties: c.Properties()}
 }
 
 func ioRow(c *bus.IOController) row {
@@ -122,7 +122,7 @@ func rowTable(columns []column, rows []row) *table {
 }
 
 // remarks tells what does not fit into a table: what went wrong and what waits for a reconnect.
-func remarks(w io.Writer, rows []row, now time.Time) {
+func (t *tool) remarks(w io.Writer, rows []row, now time.Time) {
 	var trouble, pending []string
 	for i := range rows {
 		r := &rows[i]
@@ -136,7 +136,7 @@ func remarks(w io.Writer, rows []row, now time.Time) {
 	for _, part := range []struct {
 		head  string
 		lines []string
-	}{{"last errors", trouble}, {"changed parameters, used from the next connect on ('stacctl reconnect' applies them now)", pending}} {
+	}{{"last errors", trouble}, {"changed parameters, used from the next connect on ('" + t.name() + " reconnect' applies them now)", pending}} {
 		if len(part.lines) > 0 {
 			fmt.Fprintf(w, "\n%s: %d\n%s\n", part.head, len(part.lines), strings.Join(part.lines, "\n"))
 		}

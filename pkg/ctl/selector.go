@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,8 +31,8 @@ func (r *row) selects(selector string) bool {
 	return selector == strings.TrimSuffix(hostPort(r.id.Traddr, r.id.Trsvcid), ":")
 }
 
-// selected gives the controllers that are meant. More than one must be allowed.
-func (t *tool) selected(ctx context.Context, c *bus.Client, selector string, several bool) ([]row, error) {
+// selected gives the controllers that are meant, each once. That one selector means more than one must be allowed.
+func (t *tool) selected(ctx context.Context, c *bus.Client, selectors []string, several bool) ([]row, error) {
 	all, ok, err := t.rows(ctx, c)
 	switch {
 	case err != nil:
@@ -40,20 +41,28 @@ func (t *tool) selected(ctx context.Context, c *bus.Client, selector string, sev
 		return nil, errOldDaemon
 	}
 	var found []row
-	for _, r := range all {
-		if r.selects(selector) {
-			found = append(found, r)
+	for _, selector := range selectors {
+		var meant []row
+		for _, r := range all {
+			if r.selects(selector) {
+				meant = append(meant, r)
+			}
 		}
-	}
-	switch {
-	case len(found) == 0:
-		return nil, fmt.Errorf("%w: %s; '%s ls' lists them", errNoneSelected, printable(selector), t.name())
-	case len(found) > 1 && !several:
-		var titles strings.Builder
-		for i := range found {
-			titles.WriteString("\n  " + found[i].title())
+		switch {
+		case len(meant) == 0:
+			return nil, fmt.Errorf("%w: %s; '%s ls' lists them", errNoneSelected, printable(selector), t.name())
+		case len(meant) > 1 && !several:
+			var titles strings.Builder
+			for i := range meant {
+				titles.WriteString("\n  " + meant[i].title())
+			}
+			return nil, fmt.Errorf("%w:%s", errSeveralSelected, titles.String())
 		}
-		return nil, fmt.Errorf("%w:%s", errSeveralSelected, titles.String())
+		for _, r := range meant {
+			if !slices.ContainsFunc(found, func(f row) bool { return f.key == r.key }) {
+				found = append(found, r)
+			}
+		}
 	}
 	return found, nil
 }
@@ -64,9 +73,6 @@ func (t *tool) name() string { return strings.TrimSuffix(t.daemon, "d") + "ctl" 
 // completeSelector offers devices, addresses and NQNs of the controllers that the daemon knows.
 func (t *tool) completeSelector(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	const nothing = cobra.ShellCompDirectiveNoFileComp
-	if len(args) > 0 {
-		return nil, nothing
-	}
 	c, err := t.connect(cmd.Context(), t.opts)
 	if err != nil {
 		return nil, nothing
@@ -75,6 +81,9 @@ func (t *tool) completeSelector(cmd *cobra.Command, args []string, _ string) ([]
 	rows, _, _ := t.rows(cmd.Context(), c)
 	var words []string
 	seen := map[string]bool{"": true}
+	for _, given := range args {
+		seen[given] = true
+	}
 	for i := range rows {
 		r := &rows[i]
 		for _, w := range []string{r.device, r.id.Traddr, r.id.SubsysNQN} {
@@ -87,13 +96,10 @@ func (t *tool) completeSelector(cmd *cobra.Command, args []string, _ string) ([]
 	return words, nothing
 }
 
-// oneSelector is the argument check of commands that take one.
-func oneSelector(_ *cobra.Command, args []string) error {
-	switch {
-	case len(args) == 0:
+// selectors is the argument check of commands that take some.
+func selectors(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return fmt.Errorf("%w: say which controller: a device name, an NQN or an address", errUsage)
-	case len(args) > 1:
-		return fmt.Errorf("%w: %q is one argument too many", errUsage, args[1])
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func (t *tool) statusRows(w io.Writer, info bus.Object, columns []column, rows [
 		_ = table.write(&b, "  ")
 	}
 	t.statusPages(&b, pages)
-	remarks(&b, rows, time.Now())
+	t.remarks(&b, rows, time.Now())
 	_, err := io.WriteString(w, b.String())
 	return err
 }

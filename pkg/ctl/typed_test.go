@@ -188,7 +188,8 @@ func TestSelectors(t *testing.T) {
 		{[]string{"reconnect", "nqn.2026-01.test:b"}, "reconnect i3", "", 0},
 		{[]string{"disconnect", "nqn.2026-01.test:a", "--all"}, "disconnect i1, disconnect i2", "", 0},
 		{[]string{"disconnect"}, "", "say which controller", 2},
-		{[]string{"disconnect", "a", "b"}, "", `"b" is one argument too many`, 2},
+		{[]string{"reconnect", "192.0.2.3", "2001:db8::2", "192.0.2.3"}, "reconnect i3, reconnect i2", "", 0},
+		{[]string{"reconnect", "2001:db8::2", "nobody"}, "", "no controller has this", 1},
 	} {
 		_, errs, status := run(t, Stacctl(opts), c.args...)
 		if got := stac.requests(); got != c.asked || status != c.status || !strings.Contains(errs, c.errs) || c.errs == "" && errs != "" {

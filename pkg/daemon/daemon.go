@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/stas-go/stas/pkg/config"
@@ -57,6 +58,7 @@ type daemon struct {
 	registry *registry.Dir
 	hostWide veto.HostWide
 	notify   notifier
+	status   status
 	network  network
 	boot     boot
 	identity config.IdentitySource
@@ -106,7 +108,7 @@ func (p program) serve(ctx context.Context, o options) error {
 	defer signal.Stop(hangup)
 
 	d := &daemon{program: p, opts: o, sysfs: kernel.Sysfs{}, hostWide: veto.NewHostWide(veto.MainFile, veto.DropinDir),
-		identity: config.IdentitySource{SysConf: sysConf, Dir: etcNVMe}}
+		identity: config.IdentitySource{SysConf: sysConf, Dir: etcNVMe}, status: status{tell: tell}}
 	d.trace = newTracing(o.tron)
 	d.log = newLog(d.trace, o.syslog)
 	d.log.Info("starting", "version", version.Version)
@@ -133,8 +135,7 @@ func (p program) serve(ctx context.Context, o options) error {
 	for _, run := range append(s.more, s.run, d.watch, d.watchExclusions(s.recheck), d.watchNetwork(s.kick)) {
 		wg.Go(func() { run(work) })
 	}
-	status := s.reload()
-	d.notify.ready(status)
+	d.status.put(statusFiles, s.reload(), sd.SdNotifyReady)
 	wg.Go(func() { d.notify.watchdog(work, s.alive) })
 	for ctx.Err() == nil {
 		select {
@@ -142,9 +143,9 @@ func (p program) serve(ctx context.Context, o options) error {
 		case <-hangup:
 			d.log.Info("reloading")
 			d.notify.reloading()
-			d.notify.ready(s.reload())
+			d.status.put(statusFiles, s.reload(), sd.SdNotifyReady)
 		case <-d.again:
-			d.notify.ready(s.reload())
+			d.status.set(statusFiles, s.reload())
 		}
 	}
 	d.log.Info("stopping")

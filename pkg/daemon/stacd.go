@@ -19,11 +19,13 @@ func Stacd() int {
 
 func buildStacd(d *daemon) service {
 	pages := bus.NewPagesClient(bus.Options{Log: d.log})
+	old := newOutdated(d, "stacctl")
 	c := connector.New(connector.Options{
 		Connector: d.worker, Warm: d.worker.Warm, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
 		Read: d.sysfs.Controller, Attached: d.sysfs.Attached, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
-		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Calm: rtdebug.FreeOSMemory, Log: d.log,
+		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
 	})
+	old.names = c.View().Outdated
 	source := config.StacSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current
 	server := bus.NewConnectorServer(bus.Options{Log: d.log}, c.View(), debug{d, &id, c.View().ControllerInfo, nil})
@@ -39,11 +41,12 @@ func buildStacd(d *daemon) service {
 			who := d.loadIdentity()
 			id.set(who)
 			c.Configure(cfg, who)
+			old.say(context.Background())
 			return statusLine(fmt.Sprintf("%d configured I/O controllers", len(cfg.Controllers)), len(problems), unusable(problems), who.Missing)
 		},
 		alive:   c.View().Alive,
 		recheck: c.Recheck,
 		kick:    c.Kick,
-		more:    []func(context.Context){d.serveBus(server.Run), d.serveBus(pages.Run), d.watchIdentity},
+		more:    []func(context.Context){d.serveBus(server.Run), d.serveBus(pages.Run), d.watchIdentity, old.run},
 	}
 }

@@ -21,11 +21,13 @@ func buildStafd(d *daemon) service {
 	if err != nil {
 		d.log.Warn("what is known will not survive a restart", "error", err)
 	}
+	old := newOutdated(d, "stafctl")
 	f := finder.New(finder.Options{
 		Connector: d.worker, Commands: d.worker, Kickstart: d.worker.Kickstart, Prober: prober{}, Changes: d.watcher.Changes(),
 		Ownership: d.registry, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
-		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Log: d.log,
+		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
 	})
+	old.names = f.View().Outdated
 	mdns := newAnnounced(d, f)
 	source := config.StafSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current
@@ -46,6 +48,7 @@ func buildStafd(d *daemon) service {
 			who := d.loadIdentity()
 			id.set(who)
 			f.Configure(cfg, who)
+			old.say(context.Background())
 			d.reportBoot(f, cfg.NBFT)
 			mdns.enable(cfg.Zeroconf)
 			return statusLine(fmt.Sprintf("%d configured discovery controllers", len(cfg.Controllers)), len(problems), unusable(problems), who.Missing)
@@ -54,6 +57,6 @@ func buildStafd(d *daemon) service {
 		recheck: f.Recheck,
 		kick:    f.Kick,
 		closing: f.View().Close,
-		more:    []func(context.Context){d.serveBus(server.Run), d.watchIdentity, mdns.run},
+		more:    []func(context.Context){d.serveBus(server.Run), d.watchIdentity, mdns.run, old.run},
 	}
 }

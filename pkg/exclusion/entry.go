@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // Connection is what is about to be opened, with the values that the kernel will get:
@@ -78,18 +80,18 @@ func ParseOwn(text string) (Entry, error) { return parse(text, true) }
 
 func parse(text string, own bool) (Entry, error) {
 	e := Entry{own: own, looksCommented: strings.Contains(text, " #") || strings.Contains(text, "\t#")}
-	for token := range strings.SplitSeq(text, ";") {
+	for n, token := range strings.Split(text, ";") {
 		if token = trim(token); token == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(token, "=")
 		if !ok {
-			return Entry{}, fmt.Errorf("%w entry: %q is not key=value", ErrMalformed, token)
+			return Entry{}, fmt.Errorf("%w entry: field %d has no \"=\"", ErrMalformed, n+1) // it may be a secret
 		}
 		name, value = trim(name), trim(value)
 		field := fieldOf(&e.fields, name, own)
 		if field == nil {
-			return Entry{}, fmt.Errorf("%w entry: unknown key %q", ErrMalformed, name)
+			return Entry{}, fmt.Errorf("%w entry: unknown key %q", ErrMalformed, tid.HideSecrets(name))
 		}
 		if value == "" {
 			return Entry{}, fmt.Errorf("%w entry: %s has no value", ErrMalformed, name)
@@ -143,11 +145,11 @@ func (e *Entry) setAddresses() error {
 		switch e.fields.Transport {
 		case "tcp", "rdma":
 			if !a.value.ip.IsValid() && !e.own {
-				return fmt.Errorf("%w entry: %s %q is not a numeric IP address", ErrMalformed, a.key, *a.text)
+				return fmt.Errorf("%w entry: %s %q is not a numeric IP address", ErrMalformed, a.key, tid.HideSecrets(*a.text))
 			}
 		case "fc":
 			if !a.value.isFC {
-				return fmt.Errorf("%w entry: %s %q is not of the form nn-0x<hex>:pn-0x<hex>", ErrMalformed, a.key, *a.text)
+				return fmt.Errorf("%w entry: %s %q is not of the form nn-0x<hex>:pn-0x<hex>", ErrMalformed, a.key, tid.HideSecrets(*a.text))
 			}
 		}
 	}
@@ -156,6 +158,13 @@ func (e *Entry) setAddresses() error {
 
 // Fields are what the entry sets, in its own spelling; what it does not set is empty.
 func (e Entry) Fields() Connection { return e.fields }
+
+// HasName says that an address of the entry is not numeric although its transport wants it so: it is compared as
+// text, and what is about to be connected has numeric ones.
+func (e Entry) HasName() bool {
+	named := func(text string, a address) bool { return text != "" && !a.ip.IsValid() && !a.isFC }
+	return e.fields.Transport != "fc" && e.fields.Transport != "loop" && (named(e.fields.Traddr, e.traddr) || named(e.fields.HostTraddr, e.host))
+}
 
 // LooksCommented says that " #" occurs in the text. Comments do not end a line here, so
 // it is part of a value that most likely will never match: worth a warning.

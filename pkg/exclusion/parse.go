@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // maxFile bounds what is read of one file. Longer ones count up to their last complete
@@ -118,7 +120,7 @@ func (p *parser) header(line string) {
 	case !ok:
 		p.problem(BadHeader, "section header without \"]\": the lines after it belong to no section")
 	case !p.inside:
-		p.problem(Suspicious, "section [%s] is ignored, only [%s] counts", name, section)
+		p.problem(Suspicious, "section [%s] is ignored, only [%s] counts", tid.HideSecrets(name), section)
 	}
 }
 

@@ -45,7 +45,7 @@ func (f *Finder) describeObject(d *dc) bus.DiscoveryController {
 		o.Origins = append(o.Origins, f.originText(source))
 	}
 	if d.device != nil {
-		o.Device, o.KernelState = d.device.Name, d.device.State
+		o.Device, o.KernelState, o.PendingChanges = d.device.Name, d.device.State, d.pending()
 	}
 	for _, at := range d.retryAt {
 		if !at.IsZero() && (o.NextRetry.IsZero() || at.Before(o.NextRetry)) {

@@ -121,6 +121,7 @@ func (f *Finder) unbind(d *dc) {
 	}
 	delete(f.bound, d.device.Name)
 	d.device, d.foreign, d.lostAt = nil, "", time.Now()
+	f.setOutdated(d, false)
 	d.connectionChanged()
 	stop(&d.timers.again)
 	f.sched.Lost(d.id())
@@ -192,7 +193,7 @@ func (f *Finder) veto(t schedule.Target) error {
 func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 	if r.Err == nil {
 		f.log.Info("connected", "dc", t.TID, "device", kernel.Name(r.Connection.Instance))
-		f.made(t.TID, kernel.Name(r.Connection.Instance), r.Dropped)
+		f.made(t, kernel.Name(r.Connection.Instance), r.Dropped)
 	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 { // said at attempts 1, 2, 4, 8, ...
 		f.log.Warn("cannot connect", "dc", t.TID, "attempts", n, "error", r.Err)
 	}

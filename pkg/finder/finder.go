@@ -57,7 +57,12 @@ type Options struct {
 	Resolve    func(ctx context.Context, name string) ([]string, error)
 	Store      *Store // nil: nothing is kept across restarts
 	Calm       func() // called some time after the last change; nil: nothing
-	Log        *slog.Logger
+
+	// Outdated is told, at once after it has changed, how many connections of ours use other parameters than
+	// the configuration now says; nil: nobody is. It returns at once. [View.Outdated] names them.
+	Outdated func(n int)
+
+	Log *slog.Logger
 }
 
 // Owner is the name under which both daemons register their connections.
@@ -91,6 +96,8 @@ type Finder struct {
 	resolveSources bool // the desired set must be computed again
 	touched        map[*dc]struct{}
 	removed        bool // dc_removed is due
+	outdated       int  // connections whose next one will have other parameters
+	counted        int  // outdated, as was last told
 	refresh        *time.Timer
 	fc             fc
 }
@@ -150,10 +157,7 @@ func (f *Finder) pump() {
 
 // Configure puts a configuration in force, and tries at once what was waiting. What it no longer names ends.
 func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
-	excludes, problems := veto.Own(cfg.Excludes)
-	for _, p := range problems {
-		f.log.Warn("exclude= line", "problem", p)
-	}
+	excludes := veto.Own(cfg.Excludes)
 	f.loop.Post(func() {
 		for _, d := range f.dcs {
 			stop(&d.timers.retention) // it may be longer or shorter now
@@ -238,6 +242,7 @@ func (f *Finder) settle() {
 		f.removed = false
 		f.out.DCRemoved()
 	}
+	f.tellOutdated()
 }
 
 // silent is the Announcer of a Finder that has none.

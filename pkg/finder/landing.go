@@ -4,15 +4,20 @@ import (
 	"errors"
 
 	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/schedule"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
 // made is told that the kernel has made the connection name for t. No event may have shown it
 // yet; and it may be gone already, its event told before this. So it is looked at.
-func (f *Finder) made(t tid.TID, name string, dropped bool) {
+func (f *Finder) made(t schedule.Target, name string, dropped bool) {
 	var d *dc
-	for _, o := range f.places[placeOf(t)] {
-		if o.id() == t && o.device == nil && !dropped {
+	for _, o := range f.places[placeOf(t.TID)] {
+		if o.id() != t.TID {
+			continue
+		}
+		o.object.made, o.object.madeName, o.object.inode = t.Params, name, 0
+		if o.device == nil && !dropped {
 			d = o
 			f.landed(d)
 			if last := f.landing[name]; last != nil {

@@ -23,8 +23,13 @@ type Observer interface {
 // objectState is the part of a dc that serves its object.
 type objectState struct {
 	again    bool  // its disconnect was asked for in order to connect it anew
+	dated    bool  // counted in Finder.outdated
 	failed   error // of the last disconnect that was asked for
 	failedAt time.Time
+
+	made     *tid.Params // what its connection was made with
+	madeName string      // device of that connection
+	inode    uint64      // of that device, once it was seen
 }
 
 // Observe sets who is told. Call it before [Finder.Run].
@@ -56,6 +61,10 @@ func (f *Finder) moved(id tid.TID) {
 
 // tended tells of d after it was looked at.
 func (f *Finder) tended(d *dc) {
+	if o := &d.object; d.device != nil && o.inode == 0 && d.device.Name == o.madeName {
+		o.inode = d.device.Inode
+	}
+	f.setOutdated(d, d.foreign == "" && len(d.pending()) > 0)
 	if d.device == nil && d.object.again && !f.sched.Busy(d.id()) {
 		d.object.again = false
 		f.kick(d)
@@ -74,7 +83,7 @@ func (f *Finder) freedOnRequest(id tid.TID, err error) {
 	}
 	for _, d := range f.places[placeOf(id)] {
 		if d.id() == id {
-			d.object = objectState{failed: err, failedAt: time.Now()}
+			d.object.again, d.object.failed, d.object.failedAt = false, err, time.Now()
 		}
 	}
 }

@@ -29,6 +29,7 @@ type shownFinder struct {
 	excluded bool
 	lost     bool     // in the kernel, which tells nobody
 	seen     []string // states, each once in a row, of the one controller
+	old      int      // connections with other parameters than are configured, as was told
 }
 
 func (s *shownFinder) Probe(context.Context, tid.TID, bool) error { return nil }
@@ -67,6 +68,7 @@ func showFinder(t *testing.T, run func(s *shownFinder)) {
 		w.Only = Concerns
 		s.f = New(Options{Connector: s.host, Commands: s.host, Prober: s, Changes: w.Changes(), Ownership: s.host, Read: s.read,
 			Interfaces: func() tid.Interfaces { return nil }, Log: slog.New(slog.DiscardHandler),
+			Outdated: func(n int) { s.mu.Lock(); defer s.mu.Unlock(); s.old = n },
 			Excluded: func(tid.TID, tid.Host) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.excluded }})
 		s.f.Observe(s)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -209,5 +211,46 @@ func TestLossIsSeenByLooking(t *testing.T) {
 		if o := s.one(); o.SessionState != "reconnecting" || o.KernelState != "connecting" {
 			s.Errorf("%+v", o)
 		}
+	})
+}
+
+// The connection keeps the parameters that it was made with; what it lacks of the configuration is told.
+func TestOutdatedUntilReconnected(t *testing.T) {
+	showFinder(t, func(s *shownFinder) {
+		s.target(fake.Behaviour{})
+		outdated := func(devices, parameters string) {
+			s.Helper()
+			d, p, err := s.f.View().Outdated(s.Context())
+			if got, also := strings.Join(d, " "), strings.Join(p, " "); err != nil || got != devices || also != parameters {
+				s.Errorf("outdated are %q in %q, %v; want %q in %q", got, also, err, devices, parameters)
+			}
+			if got := strings.Join(slices.Sorted(slices.Values(s.one().PendingChanges)), " "); got != parameters {
+				s.Errorf("pending are %q, want %q", got, parameters)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.old != len(d) {
+				s.Errorf("told of %d outdated connections, there are %d", s.old, len(d))
+			}
+		}
+		outdated("", "")
+		cfg := config.DefaultStaf()
+		cfg.Controllers = []config.Controller{{Kind: tid.Discovery, Transport: shownDC.Transport, Traddr: shownDC.Traddr, Trsvcid: shownDC.Trsvcid,
+			NQN: shownDC.NQN, Scope: &config.Scope{}, Where: "stafd.conf:3", Params: tid.Params{KeepAliveTmo: tid.SetInt(9), DHCHAPSecret: tid.NewSecret("DHHC-1:00:x")}}}
+		s.f.Configure(cfg, config.Identity{Host: shownHost})
+		outdated("nvme0", "dhchap-secret kato")
+		if err := s.f.View().Reconnect(s.Context(), s.one().Key); err != nil {
+			s.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if o := s.one(); o.SessionState != "held" {
+			s.Fatalf("%+v", o)
+		}
+		outdated("", "")
+		s.f.Configure(cfg, config.Identity{Host: tid.Host{NQN: shownHost.NQN, ID: "99999999-2222-3333-4444-555555555555"}})
+		outdated("nvme0", "host-id")
+		s.host.SetOwner("nvme0", registry.OwnedBy("discoverd"))
+		s.f.Configure(cfg, config.Identity{Host: shownHost})
+		outdated("", "")
 	})
 }

@@ -3,6 +3,8 @@ package tid
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strings"
 	"unique"
 )
 
@@ -23,6 +25,21 @@ func NewSecret(text string) Secret {
 		return Secret{}
 	}
 	return Secret{unique.Make(text)}
+}
+
+// secretForm finds keys in their standard representations (DH-HMAC-CHAP secrets: Base 2.1,
+// section 8.3.5.5.7; TLS PSK interchange format: NVMe/TCP transport 1.1, section 3.6.1.5).
+var secretForm = regexp.MustCompile(`(?i)(dhhc-1|nvmetlskey-1)[^;\s"]*`)
+
+// HideSecrets takes keys in their standard representations out of a text that quotes what somebody wrote: whatever
+// else is wrong with it, these never reach a message.
+func HideSecrets(text string) string {
+	return secretForm.ReplaceAllStringFunc(text, func(key string) string {
+		if strings.HasPrefix(key, "DHHC-1:<hash>:") || strings.HasPrefix(key, "NVMeTLSkey-1:<hash>:") {
+			return key // the form in words; no key has a "<"
+		}
+		return redacted
+	})
 }
 
 // IsZero says whether there is no secret.

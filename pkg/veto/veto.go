@@ -3,8 +3,6 @@
 package veto
 
 import (
-	"fmt"
-
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/exclusion"
 	"github.com/stas-go/stas/pkg/tid"
@@ -23,23 +21,16 @@ func Connection(t tid.TID, host tid.Host) exclusion.Connection {
 		HostTraddr: t.HostTraddr, HostIface: t.HostIface, HostNQN: t.HostNQN, HostID: host.ID}
 }
 
-// Own compiles the exclude= lines of a daemon's configuration. A line that makes no
-// sense is reported and matches nothing.
-func Own(lines []config.Exclude) (*exclusion.List, []error) {
+// Own compiles the exclude= lines of a daemon's configuration. What is wrong with one was told when the file was
+// read; one that makes no sense matches nothing.
+func Own(lines []config.Exclude) *exclusion.List {
 	var entries []exclusion.Entry
-	var problems []error
 	for _, l := range lines {
-		e, err := exclusion.ParseOwn(l.Text)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: exclude=%s: %w; the line matches nothing", l.Where, l.Text, err))
-			continue
+		if e, err := exclusion.ParseOwn(l.Text); err == nil {
+			entries = append(entries, e)
 		}
-		if e.LooksCommented() {
-			problems = append(problems, fmt.Errorf("%s: exclude=%s: \" #\" does not begin a comment here, it is part of the value", l.Where, l.Text))
-		}
-		entries = append(entries, e)
 	}
-	return exclusion.NewList(entries...), problems
+	return exclusion.NewList(entries...)
 }
 
 // Matches says whether list names the connection.

@@ -3,7 +3,6 @@ package veto
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stas-go/stas/pkg/config"
@@ -16,42 +15,38 @@ var (
 	ioc  = tid.TID{Transport: nvme.TCP, Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.2026-01.test:s1", HostNQN: host.NQN}
 )
 
-// Lines of our own files: good ones count, bad ones are told with their place and match nothing, and
+// Lines of our own files: good ones count, bad ones match nothing, and
 // each field of a connection can be named.
 func TestOwn(t *testing.T) {
 	pinned := ioc
 	pinned.HostTraddr, pinned.HostIface = "192.0.2.1", "eth0"
 	tests := []struct {
-		line    string
-		plain   bool // matches ioc
-		pinned  bool // matches pinned
-		problem string
+		line   string
+		plain  bool // matches ioc
+		pinned bool // matches pinned
 	}{
-		{"transport=tcp;traddr=192.0.2.10", true, true, ""},
-		{"traddr=::ffff:192.0.2.10", true, true, ""},
-		{"nqn=nqn.2026-01.test:s1", true, true, ""},
-		{"trsvcid=4420", true, true, ""},
-		{"trsvcid=8009", false, false, ""},
-		{"transport=rdma", false, false, ""},
-		{"host-traddr=192.0.2.1", false, true, ""},
-		{"host-iface=eth0", false, true, ""},
-		{"host-iface=eth1", false, false, ""},
-		{"host-nqn=" + host.NQN, true, true, ""},
-		{"", false, false, "stafd.conf:7"},
-		{" ; ;", false, false, "stafd.conf:7"},
-		{"colour=blue", false, false, "stafd.conf:7"},
-		{"traddr=192.0.2.10 # that one", false, false, "#"},
+		{"transport=tcp;traddr=192.0.2.10", true, true},
+		{"traddr=::ffff:192.0.2.10", true, true},
+		{"nqn=nqn.2026-01.test:s1", true, true},
+		{"trsvcid=4420", true, true},
+		{"trsvcid=8009", false, false},
+		{"transport=rdma", false, false},
+		{"host-traddr=192.0.2.1", false, true},
+		{"host-iface=eth0", false, true},
+		{"host-iface=eth1", false, false},
+		{"host-nqn=" + host.NQN, true, true},
+		{"", false, false},
+		{" ; ;", false, false},
+		{"colour=blue", false, false},
+		{"traddr=192.0.2.10 # that one", false, false},
 	}
 	for _, tt := range tests {
-		list, problems := Own([]config.Exclude{{Text: tt.line, Where: "stafd.conf:7"}})
+		list := Own([]config.Exclude{{Text: tt.line, Where: "stafd.conf:7"}})
 		if a, b := Matches(list, ioc, host), Matches(list, pinned, host); a != tt.plain || b != tt.pinned {
 			t.Errorf("%q matches %v and %v, want %v and %v", tt.line, a, b, tt.plain, tt.pinned)
 		}
-		if tt.problem == "" && len(problems) > 0 || tt.problem != "" && (len(problems) != 1 || !strings.Contains(problems[0].Error(), tt.problem)) {
-			t.Errorf("%q: problems %v, want one with %q", tt.line, problems, tt.problem)
-		}
 	}
-	list, _ := Own([]config.Exclude{{Text: "nonsense"}, {Text: "traddr=192.0.2.10"}})
+	list := Own([]config.Exclude{{Text: "nonsense"}, {Text: "traddr=192.0.2.10"}})
 	if !Matches(list, ioc, host) {
 		t.Error("a bad line hides a good one")
 	}
