@@ -31,7 +31,7 @@ func TestBesideZoneChanges(t *testing.T) {
 	startStafd(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
 	fabric.Start(t, "stacd")
 	t.Cleanup(func() { fabric.Stop(t, "stacd") })
-	simOnce(t, 20*time.Second, "sim1")
+	simOnce(t, patience, "sim1")
 	byHand := mustAttach(t, "p1", simPrefix+"sim8", "")
 	hand := fabric.Live(t, simPrefix+"sim8")
 	owned := func(within time.Duration, names ...string) {
@@ -54,7 +54,7 @@ func TestBesideZoneChanges(t *testing.T) {
 			return nil
 		})
 	}
-	owned(reaction, "sim1")
+	owned(patience, "sim1")
 	before, events, since := append(fabric.Live(t, simPrefix+"sim1"), hand...), fabric.Record(t), time.Now()
 	const changes = 100
 	in := map[string]bool{}
@@ -77,7 +77,7 @@ func TestBesideZoneChanges(t *testing.T) {
 				want = append(want, n)
 			}
 		}
-		owned(2*reaction, want...)
+		owned(patience, want...)
 	}
 	fabric.Never(t, quiet, func() error { return nil })
 	for _, e := range f.Events(0) {
@@ -116,24 +116,24 @@ func TestBesideNvmeCLI(t *testing.T) {
 	fabric.Clean(t)
 	f := simulate(t, strings.NewReplacer("count = 3", "count = 5", "ports = p1 p2", "ports = p1").Replace(simulation))
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
-	simOnce(t, 20*time.Second, "sim1", "sim2")
+	simOnce(t, patience, "sim1", "sim2")
 
 	// nvme disconnect-all takes everything, ours too. All of it comes back, the discovery controller included.
 	fabric.Run(t, "nvme", "disconnect-all")
 	began := time.Now()
-	simOnce(t, 10*time.Second, "sim1", "sim2")
+	simOnce(t, patience, "sim1", "sim2")
 	t.Logf("connected again %v after nvme disconnect-all", time.Since(began).Round(time.Millisecond))
-	awaitDC(t, 10*time.Second, "127.0.0.1:4500")
-	registryRight(t, reaction)
+	awaitDC(t, patience, "127.0.0.1:4500")
+	registryRight(t, patience)
 
 	// By hand, not wanted: left alone, whatever changes.
 	fabric.Run(t, "nvme", "connect", "-t", "tcp", "-a", "127.0.0.1", "-s", "4500", "-n", simPrefix+"sim5")
-	fabric.AwaitLive(t, reaction, simPrefix+"sim5")
+	fabric.AwaitLive(t, patience, simPrefix+"sim5")
 	hand, events := fabric.Live(t, simPrefix+"sim5"), fabric.Record(t)
 	// By hand a moment before it is listed: it becomes ours, and there is no second one.
 	fabric.Run(t, "nvme", "connect", "-t", "tcp", "-a", "127.0.0.1", "-s", "4500", "-n", simPrefix+"sim3")
 	must(t, f.AddToZone("here", "sim3"))
-	fabric.Eventually(t, reaction, func() error {
+	fabric.Eventually(t, patience, func() error {
 		if c := fabric.Live(t, simPrefix+"sim3"); len(c) != 1 || c[0].Owner() != "stas" {
 			return fmt.Errorf("sim3: %+v", c)
 		}
@@ -149,7 +149,7 @@ func TestBesideNvmeCLI(t *testing.T) {
 	})
 	// stacctl disconnect-all respects the registry: unowned ones only.
 	out := fabric.Run(t, "stacctl", "disconnect-all")
-	fabric.AwaitGone(t, reaction, simPrefix+"sim5")
+	fabric.AwaitGone(t, patience, simPrefix+"sim5")
 	fabric.Never(t, quiet, func() error {
 		for _, name := range []string{"sim1", "sim2", "sim3"} {
 			if n := len(fabric.Live(t, simPrefix+name)); n != 1 {

@@ -28,7 +28,7 @@ func TestFirstPathsFirst(t *testing.T) {
 	fabric.Start(t, "stafd", "stacd")
 	const all = 2 + 2*(n-own)
 	events.Await(t, time.Minute, all, "change", "connected")
-	fabric.Eventually(t, reaction, func() error {
+	fabric.Eventually(t, patience, func() error {
 		for _, c := range fabric.Controllers(t) {
 			if c.State != "live" || c.Owner() != "stas" {
 				return fmt.Errorf("%s (%s) is %s, owner %q", c.Name, c.NQN, c.State, c.Owner())

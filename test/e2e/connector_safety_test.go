@@ -135,7 +135,7 @@ func TestDataSafety(t *testing.T) {
 		}
 	}
 	settled(time.Minute)
-	registryRight(t, 2*reaction)
+	registryRight(t, patience)
 	load.Stop(t)
 	t.Logf("%d kills of each daemon in %v", kills, time.Since(began).Round(time.Second))
 }

@@ -68,7 +68,7 @@ func TestMany(t *testing.T) {
 	stafd, stacd := cpu(t, "stafd"), cpu(t, "stacd")
 	t.Logf("%d live %v after systemctl start, %.2f of the floor; CPU a controller: stafd %v, stacd with its worker %v", n, took.Round(10*time.Millisecond),
 		took.Seconds()/floor.Seconds(), (stafd / time.Duration(n)).Round(10*time.Microsecond), (stacd / time.Duration(n)).Round(10*time.Microsecond))
-	awaitOwned(t, 20*time.Second, subs...)
+	awaitOwned(t, patience, subs...)
 
 	port.Down(t)
 	down := time.Now()
@@ -78,7 +78,7 @@ func TestMany(t *testing.T) {
 	up := time.Now()
 	events.Await(t, 10*time.Minute, 2*(n+1), "change", "connected")
 	t.Logf("all live again %v after the target was back", time.Since(up).Round(10*time.Millisecond))
-	awaitOwned(t, 20*time.Second, subs...)
+	awaitOwned(t, patience, subs...)
 	registryRight(t, 10*time.Second)
 	if again := len(fabric.Controllers(t)); again != n+1 {
 		t.Errorf("%d controllers for %d subsystems and one discovery controller", again, n)
@@ -141,7 +141,7 @@ func TestLostForLonger(t *testing.T) {
 	fabric.Configure(t, "stafd.conf", conf+noMDNS+controllers(dc))
 	fabric.Configure(t, "stacd.conf", conf)
 	fabric.Start(t, "stafd", "stacd")
-	awaitOwned(t, 20*time.Second, subs...)
+	awaitOwned(t, patience, subs...)
 	for round := range 5 {
 		events := fabric.Record(t)
 		port.Down(t)
@@ -149,7 +149,7 @@ func TestLostForLonger(t *testing.T) {
 		pause(t, 12*time.Second)
 		port.Up(t)
 		up := time.Now()
-		fabric.AwaitLive(t, 20*time.Second, subs[0].NQN)
+		fabric.AwaitLive(t, patience, subs[0].NQN)
 		took := time.Since(up)
 		t.Logf("round %d: live %v after the target was back", round+1, took.Round(10*time.Millisecond))
 		if took > 5*time.Second {

@@ -48,7 +48,7 @@ func TestZoneFlips(t *testing.T) {
 	fabric.Clean(t)
 	f := simulate(t, zoned)
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
-	simOwned(t, 20*time.Second, "sim1", "sim2")
+	simOwned(t, patience, "sim1", "sim2")
 	keep := fabric.Live(t, simPrefix+"sim1")
 	events, load := fabric.Record(t), fabric.StartIO(t, fabric.BlockDevice(t, 10*time.Second, simPrefix+"sim1", 1), 0)
 
@@ -74,7 +74,7 @@ func TestZoneFlips(t *testing.T) {
 			want = append(want, name)
 		}
 	}
-	settled := simOwned(t, 20*time.Second, want...)
+	settled := simOwned(t, patience, want...)
 	made, gone := events.Count("add", ""), events.Count("remove", "")
 	t.Logf("%d changes in %v; %v connected %v after the last; %d controllers made and %d removed meanwhile", flips, took.Round(10*time.Millisecond), want, settled.Round(time.Millisecond), made, gone)
 	if took > span+2*time.Second {
@@ -91,8 +91,8 @@ func TestZoneFlips(t *testing.T) {
 		}
 		return nil
 	})
-	simOwned(t, time.Second, want...)
-	registryRight(t, reaction)
+	simOwned(t, quiet, want...)
+	registryRight(t, patience)
 	load.Stop(t)
 	nothingLost(t, keep, events)
 	if left, _ := filepath.Glob("/run/stacd/intents/*"); len(left) > 0 {
