@@ -95,9 +95,10 @@ type Connector struct {
 	landing  map[string]*ioc    // connections that were made and not seen yet, by device name
 	paths    map[string]int     // paths by subsystem NQN: connections that are live or have just been made
 
-	touched map[*ioc]struct{}
-	objects objects
-	loose   map[*stray]struct{} // strays to look at
+	touched  map[*ioc]struct{}
+	claiming bool // connections that could not be registered are about to be looked at again
+	objects  objects
+	loose    map[*stray]struct{} // strays to look at
 }
 
 // New gives a Connector that has done nothing yet.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -252,6 +253,33 @@ func TestErasedOwnerIsPutBack(t *testing.T) {
 		if o := r.Host.Owner(r.device(0)); !o.Is(Owner) {
 			t.Errorf("owner %s", o)
 		}
+	})
+}
+
+// A registry that cannot be written costs no connection, and each is registered soon after it can be again.
+func TestRegistryFull(t *testing.T) {
+	bubble(t, func(r *rig) {
+		listed(3)(r)
+		r.FailRegistry(syscall.ENOSPC)
+	}, func(r *rig) {
+		r.pass(time.Hour)
+		r.connected(0, 1, 2)
+		if o := r.Host.Owner(r.device(0)); o.Kind() != registry.KindNone {
+			t.Fatalf("owner %s", o)
+		}
+		if n := r.said("cannot register"); n != 3 {
+			t.Errorf("said %d times", n)
+		}
+		r.FailRegistry(nil)
+		r.pass(claimAgain)
+		for n := range 3 {
+			if o := r.Host.Owner(r.device(n)); !o.Is(Owner) {
+				t.Errorf("%s: owner %s", r.device(n), o)
+			}
+		}
+		r.page("a")
+		r.pass(time.Minute)
+		r.connected()
 	})
 }
 

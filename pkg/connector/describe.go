@@ -39,8 +39,8 @@ func (c *Connector) describe(i *ioc) bus.IOController {
 	if s.LastErr != nil {
 		o.LastError, o.LastErrorTime = s.LastErr.Error(), s.FailedAt
 	}
-	if i.object.failed != nil && i.object.failedAt.After(o.LastErrorTime) {
-		o.LastError, o.LastErrorTime = i.object.failed.Error(), i.object.failedAt
+	if f := i.object.failed; f != nil && f.at.After(o.LastErrorTime) {
+		o.LastError, o.LastErrorTime = f.err.Error(), f.at
 	}
 	if i.line != nil {
 		o.Reasons = append(o.Reasons, "configured "+i.line.Where)

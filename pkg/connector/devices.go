@@ -339,6 +339,9 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 	case s.Attempts&(s.Attempts-1) == 0: // said at attempts 1, 2, 4, 8, ...
 		c.log.Warn("cannot connect", "ioc", t.TID, "attempts", s.Attempts, "next", s.Delay.Round(100*time.Millisecond), "error", r.Err)
 	}
+	for _, w := range r.Connection.Warnings {
+		c.log.Warn("connected, but not all is as it should be", "ioc", t.TID, "device", kernel.Name(r.Connection.Instance), "warning", w)
+	}
 	if i := c.iocs[t.TID]; i != nil {
 		if r.Err == nil && i.device == nil {
 			c.land(i, kernel.Name(r.Connection.Instance))

@@ -21,17 +21,19 @@ type ioc struct {
 	line   *config.Controller // of stacd.conf, nil when only discovered
 	listed []listing
 
-	device    *kernel.Controller // the connection that serves it
-	ours      bool               // registered as ours, as last read
-	foreign   string             // who owns the connection, if not we
-	live      bool               // the connection is live
-	landing   string             // the device that the kernel has just made for it, until it is seen
-	counted   bool               // in Connector.paths
-	boot      bool               // a boot connection that the configuration has us make again when it is lost
-	told      bool               // reported as a boot connection
-	unclaimed bool               // it could not be registered, and that was reported
-	gaveUp    bool               // after the attempts that NCC allows
-	object    objectState
+	device  *kernel.Controller // the connection that serves it
+	foreign string             // who owns the connection, if not we
+	landing string             // the device that the kernel has just made for it, until it is seen
+	object  objectState
+
+	// Side by side, as there are thousands of these.
+	ours      bool // registered as ours, as last read
+	live      bool // the connection is live
+	counted   bool // in Connector.paths
+	boot      bool // a boot connection that the configuration has us make again when it is lost
+	told      bool // reported as a boot connection
+	unclaimed bool // it could not be registered, and that was reported
+	gaveUp    bool // after the attempts that NCC allows
 }
 
 // listing is the mention of an I/O controller in the page of a discovery controller.

@@ -298,7 +298,7 @@ func (c *Connector) problems() []string {
 			bad("%s counts %v, live %v, landing %q", id, i.counted, i.live, i.landing)
 		}
 		for _, l := range i.listed {
-			if c.pages[l.by.meta.Key] != l.by || !slices.Contains(l.by.iocs, id) {
+			if c.pages[l.by.meta.Key] != l.by || !slices.Contains(l.by.iocs, i) {
 				bad("%s is said to be listed by %s", id, l.by.meta.Key)
 			}
 		}
@@ -328,7 +328,7 @@ func (c *Connector) problems() []string {
 				continue
 			}
 			i := c.iocs[t]
-			if p.iocs[n] != t || i == nil || !slices.ContainsFunc(i.listed, func(l listing) bool { return l.by == p }) {
+			if p.iocs[n] != i || i == nil || !slices.ContainsFunc(i.listed, func(l listing) bool { return l.by == p }) {
 				bad("entry %d of page %s means %s, which is not listed", n, key, t)
 			}
 		}

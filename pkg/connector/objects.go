@@ -44,12 +44,17 @@ type objectState struct {
 	given bool // as was last told
 	dated bool // counted in objects.outdated
 
-	made     *tid.Params // what its connection was made with
-	madeName string      // device of that connection
-	inode    uint64      // of that device, once it was seen
+	made   *tid.Params // what its connection was made with, nil where another run has made it
+	madeAs int         // instance of that connection
+	inode  uint64      // of its device, once it was seen
 
-	failed   error // of the last disconnect that was asked for
-	failedAt time.Time
+	failed *failedDisconnect // the last one that was asked for, nil where it did not fail
+}
+
+// failedDisconnect is why a disconnect that was asked for has failed, and when.
+type failedDisconnect struct {
+	err error
+	at  time.Time
 }
 
 func newObjects() objects {
@@ -103,7 +108,7 @@ func (c *Connector) moved(id tid.TID) {
 // tended tells of i after it was looked at.
 func (c *Connector) tended(i *ioc) {
 	o := &i.object
-	if i.device != nil && o.inode == 0 && i.device.Name == o.madeName {
+	if i.device != nil && o.made != nil && o.inode == 0 && i.device.Instance == o.madeAs {
 		o.inode = i.device.Inode
 	}
 	if i.device == nil && o.again && !c.sched.Busy(i.id) {
@@ -132,7 +137,7 @@ func (c *Connector) kick(i *ioc) {
 // remember notes what a connection was made with.
 func (c *Connector) remember(t schedule.Target, r schedule.Result) {
 	if i := c.iocs[t.TID]; i != nil && r.Err == nil {
-		i.object.made, i.object.madeName, i.object.inode = t.Params, r.Connection.Name(), 0
+		i.object.made, i.object.madeAs, i.object.inode = t.Params, r.Connection.Instance, 0
 	}
 }
 
@@ -155,7 +160,7 @@ func (c *Connector) freedOnRequest(id tid.TID, err error) {
 		return
 	}
 	i.object.again = false
-	i.object.failed, i.object.failedAt = err, time.Now()
+	i.object.failed = &failedDisconnect{err, time.Now()}
 	delete(c.objects.off, id)
 }
 

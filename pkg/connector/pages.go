@@ -16,7 +16,7 @@ type dlp struct {
 	meta       bus.Page
 	dc         tid.TID
 	entries    []nvme.DiscoveryEntry
-	iocs       []tid.TID // what the entries mean, one by one; the zero value for nothing that is connected
+	iocs       []*ioc // what the entries mean, one by one; nil for nothing that is connected
 	attributes map[string]string
 	params     *scopeParams // of what it lists; nil until they are asked for
 }
@@ -158,8 +158,8 @@ func (c *Connector) heard(n *news) {
 	}
 	if changed {
 		for _, p := range c.pages {
-			for _, t := range p.iocs {
-				if i := c.iocs[t]; i != nil {
+			for _, i := range p.iocs {
+				if i != nil {
 					c.touch(i)
 				}
 			}
@@ -188,8 +188,8 @@ func (c *Connector) list(p *dlp, entries []nvme.DiscoveryEntry, fresh content, i
 
 // unlist takes back everything that p lists.
 func (c *Connector) unlist(p *dlp, byPage bool) {
-	for _, t := range p.iocs {
-		c.unmention(p, t, byPage)
+	for _, i := range p.iocs {
+		c.unmention(p, i, byPage)
 	}
 	p.iocs = nil
 }
@@ -199,23 +199,23 @@ func (c *Connector) relist() {
 	for _, p := range c.pages {
 		p.params = nil
 		old := p.iocs
-		p.iocs = make([]tid.TID, len(p.entries))
+		p.iocs = make([]*ioc, len(p.entries))
 		for n, e := range p.entries {
 			p.iocs[n] = c.mention(p, e)
 		}
 		now := setOf(p.iocs)
-		for _, t := range old {
-			if !now[t] {
-				c.unmention(p, t, false)
+		for _, i := range old {
+			if !now[i] {
+				c.unmention(p, i, false)
 			}
 		}
 	}
 }
 
-func setOf(ids []tid.TID) map[tid.TID]bool {
-	set := make(map[tid.TID]bool, len(ids))
-	for _, t := range ids {
-		set[t] = true
+func setOf(iocs []*ioc) map[*ioc]bool {
+	set := make(map[*ioc]bool, len(iocs))
+	for _, i := range iocs {
+		set[i] = true
 	}
 	return set
 }
@@ -234,12 +234,12 @@ func (c *Connector) replace(p *dlp, entries []nvme.DiscoveryEntry) {
 	}
 	p.entries = entries
 	last := len(entries) - tail
-	var changed []tid.TID // what the part that differs meant before
+	var changed []*ioc // what the part that differs meant before
 	if head+tail < len(oldIOCs) {
 		changed = slices.Clone(oldIOCs[head : len(oldIOCs)-tail])
 	}
 	if len(entries) != len(oldIOCs) {
-		p.iocs = make([]tid.TID, len(entries))
+		p.iocs = make([]*ioc, len(entries))
 		copy(p.iocs, oldIOCs[:min(head, len(oldIOCs))])
 		copy(p.iocs[last:], oldIOCs[len(oldIOCs)-min(tail, len(oldIOCs)):])
 	}
@@ -253,23 +253,23 @@ func (c *Connector) replace(p *dlp, entries []nvme.DiscoveryEntry) {
 	if len(gone) == 0 {
 		return
 	}
-	for n, t := range p.iocs {
-		if (n < head || n >= last) && gone[t] { // listed elsewhere on the page, too: that entry counts from now on
-			delete(gone, t)
+	for n, i := range p.iocs {
+		if (n < head || n >= last) && gone[i] { // listed elsewhere on the page, too: that entry counts from now on
+			delete(gone, i)
 			p.iocs[n] = c.mention(p, entries[n])
 		}
 	}
-	for t := range gone {
-		c.unmention(p, t, true)
+	for i := range gone {
+		c.unmention(p, i, true)
 	}
 }
 
-// mention notes that p lists what e means, and gives its Transport ID. The zero value stands for
-// entries that are not for stacd: referrals, other transports, families that are not allowed.
-func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) tid.TID {
+// mention notes that p lists what e means, and gives it. It gives nil for entries that are not
+// for stacd: referrals, other transports, families that are not allowed.
+func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) *ioc {
 	t, ok := c.means(p, e)
 	if !ok {
-		return tid.TID{}
+		return nil
 	}
 	i := c.get(t, tid.Host{NQN: t.HostNQN, ID: p.meta.HostID})
 	if n := slices.IndexFunc(i.listed, func(l listing) bool { return l.by == p }); n >= 0 {
@@ -281,13 +281,12 @@ func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) tid.TID {
 		i.host = tid.Host{NQN: t.HostNQN, ID: i.listed[0].by.meta.HostID}
 		i.params = c.discovered(i.listed[0])
 	}
-	return t
+	return i
 }
 
-// unmention notes that p does not list t any more; byPage says that a newer page of p says so.
-func (c *Connector) unmention(p *dlp, t tid.TID, byPage bool) {
-	i := c.iocs[t]
-	if i == nil {
+// unmention notes that p does not list i any more; byPage says that a newer page of p says so.
+func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
+	if i == nil || c.iocs[i.id] != i {
 		return
 	}
 	source := i.source()

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"errors"
+	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/registry"
@@ -92,6 +93,7 @@ func (c *Connector) own(i *ioc) bool {
 				i.unclaimed = true
 				c.log.Warn("cannot register ownership of the connection", "device", name, "error", err)
 			}
+			c.claimLater()
 			return true // registering is best effort; the connection serves
 		}
 		owner = c.opts.Ownership.Owner(name)
@@ -105,6 +107,26 @@ func (c *Connector) own(i *ioc) bool {
 	}
 	i.ours, i.foreign, i.unclaimed = owner.Is(Owner), "", false
 	return i.ours
+}
+
+// claimAgain is how long after a connection could not be registered, as the registry's file system is
+// full for example, that is tried again. Nothing tells when it would succeed.
+const claimAgain = 5 * time.Second
+
+// claimLater looks again at the connections that could not be registered.
+func (c *Connector) claimLater() {
+	if c.claiming {
+		return
+	}
+	c.claiming = true
+	c.loop.After(claimAgain, func() {
+		c.claiming = false
+		for _, i := range c.iocs {
+			if i.unclaimed && i.device != nil {
+				c.touch(i)
+			}
+		}
+	})
 }
 
 // keepWhileLive watches a connection that only a page mentions which neither adds nor

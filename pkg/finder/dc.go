@@ -54,7 +54,7 @@ type dc struct {
 }
 
 // dcTimers are the timers of a dc; each is nil when it does not run.
-type dcTimers struct{ retention, look, again, holdDown, poll *time.Timer }
+type dcTimers struct{ retention, look, again, holdDown, poll, claim *time.Timer }
 
 // session is the state of the conversation over one connection of a controller.
 type session struct {
@@ -134,6 +134,7 @@ func (d *dc) stopTimers() {
 	stop(&d.timers.again)
 	stop(&d.timers.holdDown)
 	stop(&d.timers.poll)
+	stop(&d.timers.claim)
 }
 
 func stop(t **time.Timer) {

@@ -149,6 +149,10 @@ func (f *Finder) rebind(d *dc) {
 	}
 }
 
+// claimAgain is how long after a connection could not be registered, as the registry's file system is
+// full for example, that is tried again. Nothing tells when it would succeed.
+const claimAgain = 5 * time.Second
+
 // own makes sure that the connection of d is ours, and says whether it is. An unowned
 // one that serves what we want is claimed; one of another owner is left alone for as long as it is there.
 func (f *Finder) own(d *dc) bool {
@@ -161,6 +165,12 @@ func (f *Finder) own(d *dc) bool {
 			if !d.unclaimed {
 				d.unclaimed = true
 				f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
+			}
+			if d.timers.claim == nil {
+				d.timers.claim = f.loop.After(claimAgain, func() {
+					stop(&d.timers.claim)
+					f.touch(d)
+				})
 			}
 			return true // registering is best effort; the connection serves
 		}
@@ -193,6 +203,9 @@ func (f *Finder) veto(t schedule.Target) error {
 func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 	if r.Err == nil {
 		f.log.Info("connected", "dc", t.TID, "device", kernel.Name(r.Connection.Instance))
+		for _, w := range r.Connection.Warnings {
+			f.log.Warn("connected, but not all is as it should be", "dc", t.TID, "device", kernel.Name(r.Connection.Instance), "warning", w)
+		}
 		f.made(t, kernel.Name(r.Connection.Instance), r.Dropped)
 	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 { // said at attempts 1, 2, 4, 8, ...
 		f.log.Warn("cannot connect", "dc", t.TID, "attempts", n, "error", r.Err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -410,6 +411,29 @@ func TestUnreadableOwner(t *testing.T) {
 		r.connected(1)
 		if r.said("cannot disconnect") > 0 {
 			t.Error("it was tried")
+		}
+	})
+}
+
+// A registry that cannot be written costs no connection, and each is registered soon after it can be again.
+func TestRegistryFull(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.FailRegistry(syscall.ENOSPC)
+	}, func(r *rig) {
+		r.pass(time.Hour)
+		r.connected(1)
+		r.lists(dc1, subsystem(0))
+		if o := r.Owner("nvme0"); o.Kind() != registry.KindNone {
+			t.Fatalf("owner %s", o)
+		}
+		if n := r.said("cannot register"); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+		r.FailRegistry(nil)
+		r.pass(claimAgain)
+		if o := r.Owner("nvme0"); !o.Is(Owner) {
+			t.Errorf("owner %s", o)
 		}
 	})
 }

@@ -33,8 +33,12 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 		return nil, refuse(w.TID, "%v", err)
 	}
 	intent, err := Intent{TID: w.TID, Kind: w.Kind, Host: w.Host}.note(h.runDir)
-	if err != nil {
+	if errors.Is(err, ErrBusy) {
 		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, err)
+	}
+	if err != nil {
+		// The note is for the case that this process is killed. A connection without it is better than none.
+		leftOut = append(leftOut, err.Error())
 	}
 	dev, err := h.openFabrics()
 	if err != nil {

@@ -142,7 +142,8 @@ type heldIntent struct {
 }
 
 // note writes down an intent and takes its lock. The error is ErrBusy where another
-// worker of this run directory is at the same connection.
+// worker of this run directory is at the same connection. Beside any other error, such as
+// that of a file system which is full, what is returned may be held all the same.
 func (i Intent) note(runDir string) (*heldIntent, error) {
 	dir := intentDir(runDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -171,8 +172,8 @@ func (i Intent) note(runDir string) (*heldIntent, error) {
 			continue
 		}
 		if err := rewrite(f, text); err != nil {
-			_ = f.Close()
-			return nil, fmt.Errorf("cannot note a connect intent: %w", err)
+			// Its lock still keeps other workers away; empty it means nothing once it is let go.
+			return &heldIntent{f, path}, fmt.Errorf("cannot note a connect intent: %w", err)
 		}
 		return &heldIntent{f, path}, nil
 	}
@@ -195,11 +196,18 @@ func rewrite(f *os.File, text []byte) error {
 	return err
 }
 
-// done removes the intent: its connection is registered, or there is none.
+// done removes the intent: its connection is registered, or there is none. Like leave
+// it may be called for an intent that could not be noted.
 func (h *heldIntent) done() {
-	_ = os.Remove(h.path)
-	_ = h.file.Close()
+	if h != nil {
+		_ = os.Remove(h.path)
+		_ = h.file.Close()
+	}
 }
 
 // leave keeps the intent for the next start of the daemon.
-func (h *heldIntent) leave() { _ = h.file.Close() }
+func (h *heldIntent) leave() {
+	if h != nil {
+		_ = h.file.Close()
+	}
+}

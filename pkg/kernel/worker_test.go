@@ -74,6 +74,23 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// A connection counts for more than the note that it is being made.
+func TestConnectWithoutIntent(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme4", discoveryAttrs)
+	b.script("192.0.2.1", "ok 4 17")
+	if err := os.WriteFile(filepath.Join(b.run, "intents"), nil, 0o600); err != nil { // no directory can be there
+		t.Fatal(err)
+	}
+	c, err := b.Connect(t.Context(), connectTo("192.0.2.1"))
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "intent") {
+		t.Fatalf("Connect = %+v, %v", c, err)
+	}
+	if o := b.registry().Owner("nvme4"); !o.Is(registry.Stas) {
+		t.Errorf("owner %v", o)
+	}
+}
+
 // A controller that went while it was being registered leaves no entry behind.
 func TestConnectOfWhatVanished(t *testing.T) {
 	b := newBench(t, nil)

@@ -38,7 +38,10 @@ var paces = map[kernel.Class]pace{
 
 // Delay is the wait before the attempt that follows the failures-th failure in a row,
 // with a jitter of ±20 % so that hosts and controllers do not retry in step.
-func Delay(c kernel.Class, failures int) time.Duration {
+func Delay(c kernel.Class, failures int) time.Duration { return spread(grown(c, failures)) }
+
+// grown is the delay without its jitter.
+func grown(c kernel.Class, failures int) time.Duration {
 	p, ok := paces[c]
 	if !ok {
 		p = paces[kernel.Other]
@@ -50,28 +53,28 @@ func Delay(c kernel.Class, failures int) time.Duration {
 			break
 		}
 	}
+	return d
+}
+
+func spread(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
 // A probe costs the kernel nothing, so an address that does not answer is looked at again
-// soon, for as long as it may well come back: what returns within watchFor is connected within
-// watchMost and its jitter.
+// soon, for as long as it may well come back. What returns within watchFor is to be connected within five
+// seconds: watchMost, its jitter of a fifth, the probe and the connect.
 const (
 	watchFor  = 10 * time.Minute
-	watchMost = 4 * time.Second
+	watchMost = 3500 * time.Millisecond
 )
 
 // delay is the wait before the next attempt of it, which has failed with c.
 func (s *Scheduler) delay(it *item, c kernel.Class) time.Duration {
-	failures := max(it.failures, 1)
+	d := grown(c, max(it.failures, 1))
 	if it.probed && time.Since(it.since) < watchFor {
-		for n, d := 1, 2*paces[c].first; n < failures; n, d = n+1, 2*d {
-			if d > watchMost {
-				failures = n
-			}
-		}
+		d = min(d, max(paces[c].first, watchMost))
 	}
-	return Delay(c, failures)
+	return spread(d)
 }
 
 // Classify gives the class of a failed attempt, be it a probe or a connect.

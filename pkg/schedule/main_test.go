@@ -258,7 +258,7 @@ func consistent(t interface{ Errorf(string, ...any) }, s *Scheduler) {
 	for id, it := range s.items {
 		_, ready := s.ready[it]
 		a := s.endpoints[it.endpoint()]
-		ok := it.TID == id && ready == (it.state == Ready) && (s.lane == it) == (it.state == Connecting) && (it.timer != nil) == (it.state == Waiting)
+		ok := it.TID == id && ready == (it.state == Ready) && (s.lane == it) == (it.state == Connecting) && (it.retry != nil) == (it.state == Waiting)
 		if it.state == Probing {
 			waits := false
 			if a != nil {
@@ -267,7 +267,7 @@ func consistent(t interface{ Errorf(string, ...any) }, s *Scheduler) {
 			ok = ok && waits
 		}
 		if !ok || it.state == Unknown {
-			t.Errorf("%s in state %s is misfiled (key %v, ready %v, lane %v, timer %v, address %+v)", id, it.state, it.TID == id, ready, s.lane == it, it.timer != nil, a)
+			t.Errorf("%s in state %s is misfiled (key %v, ready %v, lane %v, timer %v, address %+v)", id, it.state, it.TID == id, ready, s.lane == it, it.retry != nil, a)
 		}
 	}
 	for it := range s.ready {

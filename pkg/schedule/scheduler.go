@@ -181,7 +181,11 @@ func (s *Scheduler) Status(id tid.TID) Status {
 	if it == nil {
 		return Status{}
 	}
-	return Status{it.state, it.failures, it.lastErr, it.failedAt, it.next, it.delay}
+	st := Status{State: it.state, Attempts: it.failures, LastErr: it.lastErr, FailedAt: it.failedAt}
+	if r := it.retry; r != nil {
+		st.Next, st.Delay = r.next, r.delay
+	}
+	return st
 }
 
 // Busy says whether a connect or a disconnect of id is under way.
@@ -242,11 +246,10 @@ func (s *Scheduler) moved(it *item) {
 
 // park takes it out of wherever it waits.
 func (s *Scheduler) park(it *item) {
-	if it.timer != nil {
-		it.timer.Stop()
-		it.timer = nil
+	if it.retry != nil {
+		it.retry.timer.Stop()
+		it.retry = nil
 	}
-	it.next, it.delay = time.Time{}, 0
 	delete(s.ready, it)
 	if a := s.endpoints[it.endpoint()]; a != nil {
 		delete(a.waiting, it)
@@ -278,15 +281,14 @@ func (s *Scheduler) sweep() {
 func (s *Scheduler) wait(it *item, c kernel.Class) {
 	s.park(it)
 	it.state = Waiting
-	it.delay = s.delay(it, c)
-	it.next = time.Now().Add(it.delay)
-	var timer *time.Timer
-	timer = time.AfterFunc(it.delay, func() {
+	r := &retry{delay: s.delay(it, c)}
+	r.next = time.Now().Add(r.delay)
+	it.retry = r
+	r.timer = time.AfterFunc(r.delay, func() {
 		s.opts.Post(func() {
-			if it.timer == timer && it.state == Waiting {
+			if it.retry == r && it.state == Waiting {
 				s.begin(it)
 			}
 		})
 	})
-	it.timer = timer
 }

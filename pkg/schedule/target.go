@@ -60,23 +60,29 @@ func (t Target) endpoint() endpoint {
 		t.Params != nil && t.Params.WantsTLS()}
 }
 
-// item is a target with its history.
+// item is a target with its history. There are thousands of them, nearly all connected: what only
+// those need that are not is behind a pointer, what is small stands together.
 type item struct {
 	Target
-	state    State
-	failures int
-	flaps    int  // connections in a row that were lost soon after they were made
-	probed   bool // the last failure was that of a probe: the kernel has not been asked
 	lastErr  error
 	failedAt time.Time
 	upAt     time.Time
 	since    time.Time // when it became wanted, or lost its connection
-	slow     bool      // once held the lane for longer than slowConnect
-	dropped  bool      // no longer wanted; forgotten when the kernel is done with it
-	again    bool      // a change was signalled while the attempt ran: do not wait after a failure
-	timer    *time.Timer
-	next     time.Time
-	delay    time.Duration
+	retry    *retry    // while it waits
+	failures int
+	flaps    int // connections in a row that were lost soon after they were made
+	state    State
+	probed   bool // the last failure was that of a probe: the kernel has not been asked
+	slow     bool // once held the lane for longer than slowConnect
+	dropped  bool // no longer wanted; forgotten when the kernel is done with it
+	again    bool // a change was signalled while the attempt ran: do not wait after a failure
+}
+
+// retry is the wait for the next attempt.
+type retry struct {
+	timer *time.Timer
+	next  time.Time
+	delay time.Duration
 }
 
 // before says whether a goes into the kernel before b: what once held the lane for long

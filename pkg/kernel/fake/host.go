@@ -40,6 +40,7 @@ type Host struct {
 	inode       uint64
 	seqnum      uint64
 	owners      map[string]entry
+	unwritable  error // what writing an entry of the registry gives
 	source      *source
 	fabricsGone bool
 	known       kernel.Options

@@ -34,12 +34,21 @@ func (h *Host) Owner(name string) registry.Owner {
 	return h.owner(name)
 }
 
+// FailRegistry has every entry that is to be written fail with err; nil ends that.
+func (h *Host) FailRegistry(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unwritable = err
+}
+
 // Claim is registry.Dir.Claim.
 func (h *Host) Claim(name, owner string) (seqnum string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch o := h.owner(name); {
 	case o.Is(owner):
+	case o.Kind() == registry.KindNone && h.unwritable != nil:
+		return "", fmt.Errorf("cannot claim %s: %w", name, h.unwritable)
 	case o.Kind() == registry.KindNone:
 		h.setOwner(name, registry.OwnedBy(owner))
 	case o.Kind() == registry.KindUnknown:

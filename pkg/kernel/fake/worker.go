@@ -152,7 +152,9 @@ func (h *Host) complete(c *controller, errno syscall.Errno, r *kernel.ConnectReq
 	default:
 	}
 	h.live(c)
-	h.setOwner(c.Name, registry.OwnedBy(cmp.Or(r.Owner, registry.Stas)))
+	if h.unwritable == nil {
+		h.setOwner(c.Name, registry.OwnedBy(cmp.Or(r.Owner, registry.Stas)))
+	}
 	return nil
 }
 
