@@ -147,9 +147,10 @@ func (f *Finder) describe(d *dc, w Want) {
 		d.want = w
 		p := placeOf(d.id())
 		f.places[p] = append(f.places[p], d)
+		f.sparesDue = true
 	}
 	if d.disposition == forgotten {
-		d.disposition = active
+		d.disposition, f.sparesDue = active, true
 		if d.page != nil {
 			p := *d.page
 			p.stale = true // what it does not list may well be listed by now
@@ -226,5 +227,5 @@ func (f *Finder) drop(d *dc) {
 	f.opts.Store.Delete(d.key)
 	f.out.PageRemoved(d.key, "no longer wanted")
 	f.removed = true
-	f.resolveSources = true // its referrals end with it
+	f.resolveSources, f.sparesDue = true, true // its referrals end with it
 }
