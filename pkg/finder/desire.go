@@ -164,7 +164,7 @@ func (f *Finder) describe(d *dc, w Want) {
 	switch {
 	case moved:
 		f.publish(d)
-	case learned && d.page != nil:
+	case learned && (d.page != nil || d.saved): // what is kept must not tell of sources that are over
 		f.save(d)
 	}
 	f.touch(d)
@@ -187,8 +187,8 @@ func (f *Finder) unname(d *dc) {
 		}
 		f.log.Info("no source names this discovery controller any more", "dc", d.id())
 	}
-	if f.excludedByConfig(d.id()) {
-		d.out = true
+	if excluded := f.excludedByConfig(d.id()); excluded || d.want.Origin != Configured {
+		d.out = excluded // which may be over before the connection is gone
 	}
 	f.touch(d)
 }

@@ -220,7 +220,7 @@ func (m *machine) judge(q kernel.DisconnectRequest) {
 		return
 	}
 	bad := func(why string) {
-		m.rt.Errorf("%s: disconnect of %s (%s)\n%v", why, q.Name, device.Traddr, m.journal[max(0, len(m.journal)-10):])
+		m.rt.Errorf("%s: disconnect of %s (%s)\n%s", why, q.Name, device.Traddr, strings.Join(m.journal[max(0, len(m.journal)-40):], "\n"))
 	}
 	excluded := slices.ContainsFunc(m.cfg.Excludes, func(x config.Exclude) bool { return x.Text == "traddr="+device.Traddr })
 	configured := slices.ContainsFunc(m.cfg.Controllers, func(c config.Controller) bool { return c.Traddr == device.Traddr })
