@@ -126,6 +126,7 @@ func (f *Finder) answered(d *dc, s step, association int, a answer) {
 		d.pages, d.knowsPages = a.supported, true
 	case read:
 		f.takePage(d, a.log)
+		f.sparesDue = true
 	}
 }
 
@@ -137,6 +138,9 @@ func (f *Finder) stepFailed(d *dc, s step, err error) {
 	}
 	d.failures[s]++
 	d.errs[s], d.lastErr, d.lastErrAt = err, err, time.Now()
+	if errors.Is(err, kernel.ErrGone) {
+		f.look(d) // its end has not been told
+	}
 	if s == read {
 		d.dirty = true
 	}

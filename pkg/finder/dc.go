@@ -50,6 +50,7 @@ type dc struct {
 	landing   string // the device that the kernel has just made for it, until it is seen
 	removals  int    // disconnects in a row that did not end the connection
 	unclaimed bool   // the connection could not be registered, and that was reported
+	saved     bool   // there is a state file
 	object    objectState
 }
 

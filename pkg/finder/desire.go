@@ -147,9 +147,10 @@ func (f *Finder) describe(d *dc, w Want) {
 		d.want = w
 		p := placeOf(d.id())
 		f.places[p] = append(f.places[p], d)
+		f.sparesDue = true
 	}
 	if d.disposition == forgotten {
-		d.disposition = active
+		d.disposition, f.sparesDue = active, true
 		if d.page != nil {
 			p := *d.page
 			p.stale = true // what it does not list may well be listed by now
@@ -163,7 +164,7 @@ func (f *Finder) describe(d *dc, w Want) {
 	switch {
 	case moved:
 		f.publish(d)
-	case learned && d.page != nil:
+	case learned && (d.page != nil || d.saved): // what is kept must not tell of sources that are over
 		f.save(d)
 	}
 	f.touch(d)
@@ -186,8 +187,8 @@ func (f *Finder) unname(d *dc) {
 		}
 		f.log.Info("no source names this discovery controller any more", "dc", d.id())
 	}
-	if f.excludedByConfig(d.id()) {
-		d.out = true
+	if excluded := f.excludedByConfig(d.id()); excluded || d.want.Origin != Configured {
+		d.out = excluded // which may be over before the connection is gone
 	}
 	f.touch(d)
 }
@@ -226,5 +227,5 @@ func (f *Finder) drop(d *dc) {
 	f.opts.Store.Delete(d.key)
 	f.out.PageRemoved(d.key, "no longer wanted")
 	f.removed = true
-	f.resolveSources = true // its referrals end with it
+	f.resolveSources, f.sparesDue = true, true // its referrals end with it
 }

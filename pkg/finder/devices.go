@@ -22,8 +22,9 @@ func (f *Finder) changed(c kernel.Change) {
 	case c.ScanDone:
 		f.scanned = true
 		f.touchAll()
-		for _, d := range f.dcs {
-			f.look(d) // what was told of it may have been lost with its beginning and its end
+		f.sparesDue = true
+		for name := range f.devices {
+			f.inspect(name) // what was told of it may have been lost with its beginning and its end
 		}
 	case c.FabricsDevice:
 		f.sched.Kick(nil)
@@ -76,6 +77,7 @@ func (f *Finder) saw(c kernel.Change) {
 	fresh := d == nil
 	if fresh {
 		if d = f.match(ctrl); d == nil {
+			f.sparesDue = true
 			return
 		}
 		f.bind(d, ctrl)
@@ -94,12 +96,12 @@ func (f *Finder) saw(c kernel.Change) {
 	f.touch(d)
 }
 
-// match finds the wanted controller that ctrl serves best and that has none yet.
+// match finds the known controller that ctrl serves best and that has none yet.
 func (f *Finder) match(ctrl *kernel.Controller) *dc {
 	var best *dc
 	fit := tid.NoFit
 	for _, d := range f.places[placeOf(tid.TID{Transport: ctrl.Transport, Traddr: ctrl.Traddr, Trsvcid: ctrl.Trsvcid})] {
-		if d.device != nil || d.parked {
+		if d.device != nil || d.parked || d.disposition == forgotten {
 			continue
 		}
 		if g := ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()); g > fit {
@@ -122,6 +124,7 @@ func (f *Finder) unbind(d *dc) {
 	delete(f.bound, d.device.Name)
 	d.device, d.foreign, d.lostAt = nil, "", time.Now()
 	f.setOutdated(d, false)
+	f.sparesDue = true
 	d.connectionChanged()
 	stop(&d.timers.again)
 	f.sched.Lost(d.id())
@@ -129,7 +132,7 @@ func (f *Finder) unbind(d *dc) {
 
 // rebind looks among the kernel's controllers for one that serves d.
 func (f *Finder) rebind(d *dc) {
-	if d.device != nil || d.parked {
+	if d.device != nil || d.parked || d.disposition == forgotten {
 		return
 	}
 	var best *kernel.Controller
@@ -145,6 +148,7 @@ func (f *Finder) rebind(d *dc) {
 	if best != nil {
 		f.bind(d, best)
 		d.connectionChanged()
+		f.inspect(best.Name) // its end may not have been told
 		f.touch(d)
 	}
 }
@@ -201,6 +205,7 @@ func (f *Finder) veto(t schedule.Target) error {
 
 // attempted is told of every attempt to connect.
 func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
+	f.sparesDue = true
 	if r.Err == nil {
 		f.log.Info("connected", "dc", t.TID, "device", kernel.Name(r.Connection.Instance))
 		for _, w := range r.Connection.Warnings {
@@ -218,6 +223,7 @@ func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 // freed is told of every disconnect.
 func (f *Finder) freed(id tid.TID, err error) {
 	f.freedOnRequest(id, err)
+	f.spareFreed(id)
 	if err != nil {
 		f.log.Warn("cannot disconnect", "dc", id, "error", err)
 	}

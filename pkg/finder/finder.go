@@ -90,10 +90,13 @@ type Finder struct {
 	devices map[string]*kernel.Controller // discovery controllers and those of unknown type
 	bound   map[string]*dc                // by device name
 	landing map[string]*dc                // connections that were made and not seen yet, by device name
+	unasked map[string]tid.TID            // the same of attempts whose target was dropped meanwhile
+	spares  map[string]*spare             // connections that serve nothing, by device name
 	scanned bool                          // all connections that were there at the start have been told
 	started time.Time
 
 	resolveSources bool // the desired set must be computed again
+	sparesDue      bool // the spare connections must be looked for again
 	touched        map[*dc]struct{}
 	removed        bool // dc_removed is due
 	outdated       int  // connections whose next one will have other parameters
@@ -110,7 +113,7 @@ func New(o Options) *Finder {
 	return &Finder{opts: o, log: o.Log, loop: loop.New(), out: silent{},
 		cfg: config.DefaultStaf(), excludes: exclusion.NewList(), defaults: new(tid.Params), sources: newSources(),
 		dcs: map[string]*dc{}, places: map[place][]*dc{}, devices: map[string]*kernel.Controller{},
-		bound: map[string]*dc{}, landing: map[string]*dc{}, touched: map[*dc]struct{}{}}
+		bound: map[string]*dc{}, landing: map[string]*dc{}, unasked: map[string]tid.TID{}, spares: map[string]*spare{}, touched: map[*dc]struct{}{}}
 }
 
 // Announce sets who is told of changes. Call it before [Finder.Run].
@@ -137,6 +140,9 @@ func (f *Finder) Run(ctx context.Context) {
 	stop(&f.fc.period)
 	for _, d := range f.dcs {
 		d.stopTimers()
+	}
+	for name := range f.spares {
+		f.forgetSpare(name)
 	}
 }
 
@@ -176,7 +182,7 @@ func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
 		f.defaults = &defaults
 		f.sources.configured = true
 		f.lookUpNames()
-		f.resolveSources = true
+		f.resolveSources, f.sparesDue = true, true
 		f.touchAll()
 		f.sched.Kick(nil)
 		f.scheduleRefresh()
@@ -224,10 +230,14 @@ func (f *Finder) touchAll() {
 // settle compares what should be with what is, for all that was touched. Acting on one
 // controller may touch others: a page may refer to them.
 func (f *Finder) settle() {
-	for f.resolveSources || len(f.touched) > 0 {
+	for f.resolveSources || f.sparesDue || len(f.touched) > 0 {
 		if f.resolveSources {
 			f.resolveSources = false
 			f.desire()
+		}
+		if f.sparesDue {
+			f.sparesDue = false
+			f.tendSpares()
 		}
 		batch := slices.SortedFunc(maps.Keys(f.touched), func(a, b *dc) int { return a.id().Compare(b.id()) })
 		clear(f.touched)

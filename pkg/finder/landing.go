@@ -27,11 +27,14 @@ func (f *Finder) made(t schedule.Target, name string, dropped bool) {
 			f.landing[name] = d
 		}
 	}
+	if d == nil {
+		f.unasked[name] = t.TID
+	}
 	go func() {
 		c, err := f.opts.Read(name)
 		f.loop.Post(func() {
 			if d == nil {
-				f.orphaned(c, err)
+				f.orphaned(name, c, err)
 			} else if f.landing[name] == d { // the events have said nothing of it yet
 				f.confirmed(d, c, err)
 			}
@@ -54,16 +57,19 @@ func (f *Finder) confirmed(d *dc, c kernel.Controller, err error) {
 
 // orphaned ends a connection that nobody waits for, as what it was made for is no longer wanted or has one
 // already, unless it serves something by now.
-func (f *Finder) orphaned(c kernel.Controller, err error) {
+func (f *Finder) orphaned(name string, c kernel.Controller, err error) {
+	for _, d := range f.places[placeOf(f.unasked[name])] {
+		f.touch(d) // it has waited for this
+	}
+	delete(f.unasked, name)
 	if err != nil {
 		return
 	}
-	if f.bound[c.Name] == nil {
-		f.saw(kernel.Change{Name: c.Name, Controller: &c})
+	if b := f.bound[name]; b == nil || b.device.Inode != c.Inode {
+		f.saw(kernel.Change{Name: name, Controller: &c})
 	}
-	if f.bound[c.Name] == nil && f.opts.Ownership.Owner(c.Name).Is(Owner) {
-		f.log.Info("disconnecting what is no longer wanted", "device", c.Name)
-		f.sched.Disconnect(idOf(&c), disconnectRequest(&c))
+	if f.bound[name] == nil && f.devices[name] != nil {
+		f.abandon(name, c.Inode)
 	}
 }
 

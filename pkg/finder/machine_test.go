@@ -48,7 +48,7 @@ func TestFinderAnySequence(t *testing.T) {
 			for n := range machineDCs {
 				r.target(dcAt(n), fake.Behaviour{}, subsystem(n))
 			}
-			r.cfg.LogPageRefresh = 5 * time.Minute
+			r.cfg.LogPageRefresh, r.cfg.Zeroconf = 5*time.Minute, true
 			r.start()
 			synctest.Wait()
 			rt.Repeat(m.actions())
@@ -66,7 +66,6 @@ type machine struct {
 	announced map[string]bool
 	services  []Candidate // what is announced
 	foreign   bool        // somebody else has connected something
-	restarted bool
 }
 
 func dcAt(n int) string { return fmt.Sprintf("10.0.0.%d", n+1) }
@@ -202,7 +201,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"lose events": func(*rapid.T) { m.LoseEvents(rapid.IntRange(1, 5).Draw(m.rt, "lost")); m.Overflow(); synctest.Wait() },
 		"kick":        func(*rapid.T) { m.f.Kick(); synctest.Wait() },
 		"restart": func(*rapid.T) {
-			m.restarted = true
+
 			m.restart()
 			m.pass(rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(m.rt, "announced after"))
 			m.f.Report(Announced, m.services, true)
@@ -221,7 +220,7 @@ func (m *machine) judge(q kernel.DisconnectRequest) {
 		return
 	}
 	bad := func(why string) {
-		m.rt.Errorf("%s: disconnect of %s (%s)\n%v", why, q.Name, device.Traddr, m.journal[max(0, len(m.journal)-10):])
+		m.rt.Errorf("%s: disconnect of %s (%s)\n%s", why, q.Name, device.Traddr, strings.Join(m.journal[max(0, len(m.journal)-40):], "\n"))
 	}
 	excluded := slices.ContainsFunc(m.cfg.Excludes, func(x config.Exclude) bool { return x.Text == "traddr="+device.Traddr })
 	configured := slices.ContainsFunc(m.cfg.Controllers, func(c config.Controller) bool { return c.Traddr == device.Traddr })
@@ -238,7 +237,7 @@ func (m *machine) judge(q kernel.DisconnectRequest) {
 	case excluded || parks || twin > 1:
 	case configured || m.announced[device.Traddr]:
 		bad("it is named")
-	case strings.Contains(m.journal[len(m.journal)-1], "disconnecting what is no longer wanted"): // it was made a moment ago, and never used
+	case strings.Contains(m.journal[len(m.journal)-1], "disconnecting what is not needed"): // it serves nothing
 	case m.cfg.Incomplete:
 		bad("the configuration may name it")
 	}
@@ -294,6 +293,31 @@ func (f *Finder) problems() []string {
 	return list
 }
 
+// story is what led to where it stands: the journal, what the kernel has, what the finder believes.
+func (m *machine) story() string {
+	var b strings.Builder
+	m.with(func() {
+		for _, line := range m.journal[max(0, len(m.journal)-40):] {
+			fmt.Fprintln(&b, line)
+		}
+	})
+	for _, c := range m.connections() {
+		fmt.Fprintf(&b, "the kernel has %s: %s via %q, %s, inode %d, owner %q\n", c.Name, c.Traddr, c.HostIface, c.State, c.Inode, m.Owner(c.Name))
+	}
+	text, _ := loop.Ask(context.Background(), m.f.loop, func() string { //nolint:errcheck // a finder that has ended believes nothing
+		var b strings.Builder
+		for name, c := range m.f.devices {
+			fmt.Fprintf(&b, "the finder has %s: %s, %s, inode %d, bound %v, spare %+v\n", name, c.Traddr, c.State, c.Inode, m.f.bound[name] != nil, m.f.spares[name])
+		}
+		for _, d := range m.f.dcs {
+			fmt.Fprintf(&b, "the finder knows %s: named %v, out %v, %s, parked %v, device %v, landing %q, schedule %+v\n",
+				d.id(), d.named, d.out, d.disposition, d.parked, d.device != nil, d.landing, m.f.sched.Status(d.id()))
+		}
+		return b.String()
+	})
+	return b.String() + text
+}
+
 func (m *machine) end() {
 	m.ReleaseEvents(nil)
 	for n := range machineDCs {
@@ -309,6 +333,7 @@ func (m *machine) end() {
 		}
 	}
 	m.Overflow()
+	synctest.Wait() // so that what is decided by the last configuration is judged by it
 	m.configure(func(c *config.Staf) { c.Incomplete, c.Persistent = false, config.PersistHold })
 	m.f.Recheck()
 	m.pass(40 * time.Minute)
@@ -325,13 +350,13 @@ func (m *machine) end() {
 		s, is := known[a]
 		switch {
 		case (configured || m.announced[a]) && !excluded && count[a] == 0:
-			m.rt.Errorf("%s is named and reachable, and not connected: %+v\n%s", a, s, strings.Join(m.journal[max(0, len(m.journal)-10):], "\n"))
+			m.rt.Errorf("%s is named and reachable, and not connected: %+v\n%s", a, s, m.story())
 		case (configured || m.announced[a]) && !excluded && (!is || !s.complete) && !m.foreign:
-			m.rt.Errorf("%s is connected and its page is not known: %+v\n%s", a, s, strings.Join(m.journal[max(0, len(m.journal)-10):], "\n"))
-		case count[a] > 1 && !m.foreign && !m.restarted:
-			m.rt.Errorf("%s is connected %d times\n%s", a, count[a], strings.Join(m.journal[max(0, len(m.journal)-10):], "\n"))
-		case excluded && !m.foreign && !m.restarted && count[a] > 0:
-			m.rt.Errorf("%s is excluded and connected\n%s", a, strings.Join(m.journal[max(0, len(m.journal)-10):], "\n"))
+			m.rt.Errorf("%s is connected and its page is not known: %+v\n%s", a, s, m.story())
+		case count[a] > 1 && !m.foreign:
+			m.rt.Errorf("%s is connected %d times\n%s", a, count[a], m.story())
+		case excluded && !m.foreign && count[a] > 0:
+			m.rt.Errorf("%s is excluded and connected\n%s", a, m.story())
 		}
 	}
 }

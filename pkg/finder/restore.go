@@ -10,7 +10,7 @@ func (f *Finder) restore() {
 	for _, r := range f.opts.Store.load() {
 		origin := r.Sources[0].Origin
 		c := Candidate{TID: r.TID, Host: r.Host, Source: r.Sources[0]}
-		d := &dc{key: r.Key, want: Want{Candidate: c, Sources: r.Sources}, named: true, disposition: r.Disposition, lostAt: time.Now()}
+		d := &dc{key: r.Key, want: Want{Candidate: c, Sources: r.Sources}, named: true, saved: true, disposition: r.Disposition, lostAt: time.Now()}
 		if r.Complete {
 			d.page = &page{revision: r.Revision, genctr: r.GenCtr, readAt: time.UnixMilli(r.ReadAt), entries: r.Entries, dropped: r.Dropped, referrals: referralsOf(r.Entries)}
 		}

@@ -66,6 +66,7 @@ func (f *Finder) unheard() bool {
 func (f *Finder) spoke(o Origin) {
 	before := f.unheard()
 	f.sources.spoken[o] = true
+	f.sparesDue = true
 	if before && !f.unheard() {
 		f.out.PageRemoved(sourcesKey, "all sources have reported")
 	}

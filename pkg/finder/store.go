@@ -197,6 +197,7 @@ func (f *Finder) save(d *dc) {
 	if f.opts.Store == nil {
 		return
 	}
+	d.saved = true
 	r := &remembered{Version: stateVersion, Key: d.key, TID: d.id(), Host: d.want.Host, Sources: d.want.Sources, Disposition: d.disposition}
 	if p := d.page; p != nil {
 		r.Complete, r.Revision, r.GenCtr, r.ReadAt, r.Entries = true, p.revision, p.genctr, p.readAt.UnixMilli(), p.entries

@@ -54,10 +54,17 @@ func (f *Finder) tend(d *dc) {
 	}
 }
 
-// awaited says whether a connection that may serve d is just being made in another name.
+// awaited says whether a connection that may serve d is just being made in another name, or was made and has not been looked at yet.
 func (f *Finder) awaited(d *dc) bool {
-	t, is := f.sched.Connecting()
-	return is && t != d.id() && t.Overlaps(tid.Discovery, d.id())
+	if t, is := f.sched.Connecting(); is && t != d.id() && t.Overlaps(tid.Discovery, d.id()) {
+		return true
+	}
+	for _, t := range f.unasked {
+		if t.Overlaps(tid.Discovery, d.id()) {
+			return true
+		}
+	}
+	return false
 }
 
 // freeze applies the host-wide exclusion list: forward only. A live connection stays, is not made
@@ -140,21 +147,31 @@ func (f *Finder) retain(d *dc) {
 
 // look reads the kernel's state of d's connection anew.
 func (f *Finder) look(d *dc) {
-	if f.dcs[d.key] != d || d.device == nil {
-		return
+	if f.dcs[d.key] == d && d.device != nil {
+		f.inspect(d.device.Name)
 	}
-	was := d.device
+}
+
+// inspect reads the kernel's state of a connection anew.
+func (f *Finder) inspect(name string) {
+	was := f.devices[name]
 	go func() {
-		c, err := f.opts.Read(was.Name)
+		c, err := f.opts.Read(name)
 		f.loop.Post(func() {
+			d := f.bound[name]
 			switch {
-			case d.device != was: // the events have told more meanwhile
+			case f.devices[name] != was: // the events have told more meanwhile
 			case errors.Is(err, kernel.ErrGone), err == nil && c.Inode != was.Inode:
-				f.vanished(was.Name)
+				f.vanished(name)
 			case err == nil:
-				d.device = &c
+				f.devices[name] = &c
+				if d != nil {
+					d.device = &c
+				}
 			}
-			f.touch(d)
+			if d != nil {
+				f.touch(d)
+			}
 		})
 	}()
 }
@@ -164,7 +181,10 @@ func (f *Finder) look(d *dc) {
 func (f *Finder) forget(d *dc) {
 	f.log.Warn("discovery controller is neither named nor reachable any more, giving it up", "dc", d.id())
 	f.sched.Drop(d.id())
-	f.unbind(d)
+	if c := d.device; c != nil {
+		f.unbind(d)
+		f.abandon(c.Name, c.Inode)
+	}
 	d.stopTimers()
 	if d.page == nil {
 		f.drop(d)

@@ -60,6 +60,9 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 			// Another tool may have come first with another pair.
 			if err := h.pairConflict(tid.Host{NQN: w.hostNQN(), ID: w.Host.ID}, known); err != nil {
 				e.Detail = err.Error()
+			} else if name := h.rival(w); name != "" {
+				e.Class = Rejected // which may be over with the next attempt
+				e.Detail = fmt.Sprintf("%v (perhaps the target has given out the controller ID of %s once more, which is being reconnected; dmesg says which)", e.Errno, name)
 			}
 		}
 		return nil, e

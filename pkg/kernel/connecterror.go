@@ -19,7 +19,7 @@ const (
 	Unreachable            // no route, no such source address
 	Timeout                // no answer
 	Auth                   // a key is missing or wrong
-	InvalidOption          // the kernel does not take the options; trying again cannot help
+	InvalidOption          // the kernel does not take the options; trying again seldom helps
 	AlreadyConnected       // the kernel has this connection
 	Rejected               // the controller or subsystem said no, for whatever reason
 	NoDevice               // no such interface, or the controller does not become ready
@@ -64,7 +64,7 @@ type ConnectError struct {
 	TID    tid.TID
 	Errno  syscall.Errno // 0 where the kernel was not asked
 	Class  Class
-	Detail string        // what is wrong where the kernel was not asked, or ""
+	Detail string        // what is wrong where the kernel was not asked, or what is known beyond its errno, or ""
 	Took   time.Duration // of the write to /dev/nvme-fabrics
 
 	// Warnings as in Connection: options that were left out.

@@ -1,0 +1,200 @@
+package finder
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel/fake"
+)
+
+func announcedAt(traddr, iface string) Candidate {
+	id := dcTID(traddr)
+	id.HostIface = iface
+	return Candidate{TID: id, Source: Source{Announced, "svc"}}
+}
+
+// A second connection of ours to what is connected already ends, also when its disconnect fails at first, and
+// one of another owner does not.
+func TestSpareConnectionEnds(t *testing.T) {
+	bubble(t, configured(dc1), func(r *rig) {
+		r.target(dc1, fake.Behaviour{DisconnectError: errors.New("it will not go")}, subsystem(0))
+		first := r.dcs()[dc1].device
+		spare := r.AddForeign(dcTID(dc1), testHost, Owner)
+		other := r.AddForeign(dcTID(dc1), testHost, "discoverd")
+		unowned := r.AddForeign(dcTID(dc1), testHost, "")
+		r.pass(time.Minute)
+		if n := r.said("cannot disconnect"); n < 3 || n > 12 {
+			t.Errorf("%d attempts in a minute", n)
+		}
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+		r.pass(2 * time.Minute)
+		for name, stays := range map[string]bool{first: true, spare: false, other: true, unowned: true} {
+			if _, err := r.Controller(name); (err == nil) != stays {
+				t.Errorf("%s: %v; stays should be %v", name, err, stays)
+			}
+		}
+		if d := r.dcs()[dc1]; d.device != first || !d.live {
+			t.Errorf("the first connection serves no longer: %+v", d)
+		}
+	})
+}
+
+// Before a spare one is ended the one that is preferred to it is looked at: it may be gone, and the event lost.
+func TestSpareConnectionTakesThePlaceOfOneThatIsGone(t *testing.T) {
+	bubble(t, configured(dc1), func(r *rig) {
+		r.LoseEvents(1)
+		gone := r.dcs()[dc1].device
+		r.AddForeign(dcTID(dc1), testHost, Owner) // nobody is told of it
+		r.LoseEvents(1)
+		r.Drop(gone)
+		for _, c := range r.connections() {
+			r.Restore(c.Name) // and of this event everybody
+		}
+		r.pass(time.Second)
+		r.connected(1)
+		if s := r.Stats(); s.Disconnects != 0 || s.Connects != 1 {
+			t.Errorf("%+v", s)
+		}
+		r.lists(dc1, subsystem(0))
+	})
+}
+
+// An attempt that is inside the kernel while the announcement changes its detail makes the only connection.
+func TestDetailChangesDuringConnect(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		bubble(t, func(r *rig) {
+			r.target(dc1, fake.Behaviour{ConnectDelay: 5 * time.Second}, subsystem(0))
+			r.cfg.Zeroconf = true
+		}, func(r *rig) {
+			r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+			r.pass(time.Second)
+			if held {
+				r.HoldEvents()
+			}
+			r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+			r.pass(time.Minute)
+			r.ReleaseEvents(nil)
+			r.pass(time.Minute)
+			r.connected(1)
+			r.lists(dc1, subsystem(0))
+			if n := r.Stats().Connects; n != 1 {
+				t.Errorf("%d connects (events held: %v)", n, held)
+			}
+		})
+	}
+}
+
+// What was given up does not hold a connection: it ends, and one that is named again in other detail has one.
+func TestGivenUpControllerLetsGo(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+		r.cfg.Zeroconf, r.cfg.DCGiveUp = true, time.Minute
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		r.pass(time.Second)
+		r.connected(1)
+		r.Lose(r.dcs()[dc1].device)
+		r.f.Report(Announced, nil, true)
+		r.pass(5 * time.Minute)
+		if d := r.dcs()[dc1]; d.disposition != forgotten || d.device != "" {
+			t.Fatalf("not given up: %+v", d)
+		}
+		r.connected(0)
+		r.configure(func(c *config.Staf) { c.Controllers = append(c.Controllers, controller(dc1)) })
+		r.pass(time.Minute)
+		r.connected(1)
+	})
+}
+
+// A connection of ours from a life that nobody remembers ends once everybody who may name it has spoken.
+func TestForgottenConnectionEnds(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.target(dc2, fake.Behaviour{}, subsystem(1))
+		r.cfg.Zeroconf = true
+		r.AddForeign(dcTID(dc2), testHost, Owner)
+	}, func(r *rig) {
+		r.pass(time.Hour)
+		r.connected(2) // Avahi has not answered
+		r.f.Report(Announced, nil, true)
+		r.pass(time.Second)
+		r.connected(1)
+	})
+	// The same with one that the last of the sources names.
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.target(dc2, fake.Behaviour{}, subsystem(1))
+		r.cfg.Zeroconf = true
+		r.AddForeign(dcTID(dc2), testHost, Owner)
+	}, func(r *rig) {
+		r.pass(time.Hour)
+		r.f.Report(Announced, []Candidate{announcedAt(dc2, "")}, true)
+		r.pass(time.Hour)
+		r.connected(2)
+		if s := r.Stats(); s.Disconnects != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A connection whose beginning and end were both missed is not believed in.
+func TestPhantomConnection(t *testing.T) {
+	bubble(t, configured(dc1), func(r *rig) {
+		r.LoseEvents(100)
+		r.Drop(r.dcs()[dc1].device)
+		r.Overflow()
+		r.pass(5 * time.Second)
+		for _, c := range r.connections() {
+			r.Drop(c.Name) // that it was made, and that it is gone, is lost
+		}
+		r.Overflow()
+		r.pass(time.Minute)
+		r.connected(1)
+		d := r.dcs()[dc1]
+		if _, err := r.Controller(d.device); err != nil || !d.live {
+			t.Errorf("%+v: %v", d, err)
+		}
+	})
+}
+
+// exclude= ends before the connection is gone: what is named by nobody else goes by its retention, not by an
+// order that was withdrawn.
+func TestExclusionWithdrawn(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.target(dc1, fake.Behaviour{DisconnectError: errors.New("it will not go")}, subsystem(0))
+		r.cfg.Zeroconf = true
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+		r.pass(time.Second)
+		r.configure(func(c *config.Staf) { c.Excludes = []config.Exclude{{Text: "traddr=" + dc1}} })
+		r.f.Report(Announced, nil, true)
+		r.pass(time.Second)
+		r.configure(func(c *config.Staf) { c.Excludes = nil })
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+		r.pass(time.Hour)
+		r.connected(1)
+	})
+}
+
+// A state file does not say that a controller is configured when it was last only announced.
+func TestSourcesAreRemembered(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.dir = t.TempDir()
+		r.target(dc1, fake.Behaviour{LogErrors: []error{errors.New("no"), errors.New("no"), errors.New("no"), errors.New("no")}})
+		r.cfg.Zeroconf = true
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		r.configure(func(c *config.Staf) { c.Controllers = append(c.Controllers, controller(dc1)) })
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+		r.configure(func(c *config.Staf) { c.Controllers = nil })
+		r.connected(1)
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(1) // Avahi has not answered yet
+		if s := r.Stats(); s.Disconnects != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
