@@ -39,7 +39,7 @@ FILES = \
   $(foreach f,$(wildcard etc/dbus-1/system.d/*.conf),644:$f:$(POLICYDIR)/$(notdir $f)) \
   $(foreach n,1 5 7 8,$(foreach f,$(wildcard man/*.$n),644:$f:$(PREFIX)/share/man/man$n/$(notdir $f) \
     644:bin/html/$(notdir $f).html:$(PREFIX)/share/doc/stas/html/$(notdir $f).html)) \
-  $(foreach f,$(filter-out fabricsim,$(TOOLS)), \
+  $(foreach f,$(TOOLS), \
     644:bin/completion/$f.bash:$(PREFIX)/share/bash-completion/completions/$f \
     644:bin/completion/$f.zsh:$(PREFIX)/share/zsh/site-functions/_$f \
     644:bin/completion/$f.fish:$(PREFIX)/share/fish/vendor_completions.d/$f.fish)
@@ -95,7 +95,7 @@ build: ## the programs, static, in bin/
 	@mkdir -p bin
 	$(if $(PROGRAMS),CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%))
 	@mkdir -p bin/completion
-	@for tool in $(filter-out fabricsim,$(TOOLS)); do for shell in bash zsh fish; do \
+	@for tool in $(TOOLS); do for shell in bash zsh fish; do \
 	  file=bin/completion/$$tool.$$shell; bin/$$tool completion $$shell >$$file 2>/dev/null || rm -f $$file; done; done
 	@mkdir -p bin/html
 	@if type -P mandoc >/dev/null; then for page in $(wildcard man/*.[1578]); do \
