@@ -47,7 +47,7 @@ FILES = \
 CONFIGURATION = $(wildcard etc/stas/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench torture fuzz vm clean tree
+.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench torture capture fuzz vm clean tree
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -141,6 +141,12 @@ bench: tree ## benchmarks: packages, then the whole system in the VM
 torture: ## the property tests at full length (CHECKS=100000), which takes hours
 	@for package in schedule connector finder; do \
 	  $(GO) test ./pkg/$$package -run AnySequence -timeout 4h -rapid.checks=$(CHECKS) || exit; done
+
+capture: tree bin/vm ## what Linux and fabricsim say to each other on the wire, dissected by tshark
+	@test/vm/needs build vm capture
+	$(GO) run ./test/vm -tree bin/tree -put bin/vm -out bin/capture -env STAS_CAPTURE=1 -deadline 10m \
+	  vm/e2e/e2e.test -test.v -test.run '^TestSimCapture$$'
+	STAS_CAPTURE=$(CURDIR)/bin/capture/kernel.pcap $(GO) test -count=1 -v ./test/capture
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; $(GO) list -f '{{.ImportPath}}' ./... | while read -r package; do \
