@@ -12,7 +12,8 @@ import (
 // FatalErrorStatus is the FES field of a termination request (TCP 3.6.2.4, 3.6.2.5).
 type FatalErrorStatus uint16
 
-// Values of FatalErrorStatus; the two directions share their meaning.
+// Values of FatalErrorStatus; the two directions share their meaning, but that
+// FESDataLimit is about R2Ts where a host sends it.
 const (
 	FESInvalidHeader        FatalErrorStatus = 1
 	FESSequence             FatalErrorStatus = 2

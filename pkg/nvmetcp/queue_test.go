@@ -2,6 +2,7 @@ package nvmetcp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -63,6 +64,32 @@ func TestAbandonedCommand(t *testing.T) {
 	}
 	if string(in) != "untouched" {
 		t.Errorf("buffer of the cancelled command is %q", in)
+	}
+}
+
+// A controller that asks for the same data over and over does not make the host grow.
+func TestTooManyR2T(t *testing.T) {
+	q, controller := pipeQueue(t)
+	done := make(chan error, 1)
+	go func() {
+		sqe := SQE{nvme.OpWrite}
+		_, err := q.exec(t.Context(), &sqe, make([]byte, 8192), nil)
+		done <- err
+	}()
+	p, err := NewReader(controller, TargetSide, 8192).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := NewWriter(controller) // and nobody reads what is sent
+	for range 2 {
+		if err := write.Write(&R2T{CID: p.(*CapsuleCmd).SQE.CID(), Length: 8192}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go io.Copy(io.Discard, controller)
+	var pe *ProtocolError
+	if err := <-done; !errors.As(err, &pe) || pe.FES != FESDataLimit {
+		t.Errorf("the command ended by %v", err)
 	}
 }
 
