@@ -140,6 +140,7 @@ func FuzzControlLine(f *testing.F) {
 	f.Cleanup(fabric.Close)
 	f.Add([]byte(`{"op":"zone ls"}`))
 	f.Add([]byte(`{"op":"events","follow":false,"after":18446744073709551615}`))
+	f.Add([]byte(`{"op":"events","after":1000}`)) // more than there are
 	f.Add([]byte(`{"op":["zone"],"args":{}}`))
 	f.Add([]byte("\x00"))
 	f.Fuzz(func(t *testing.T, line []byte) {

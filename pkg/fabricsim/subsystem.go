@@ -128,8 +128,18 @@ func (f *Fabric) authPolicy(nqn string) nvmetcp.AuthPolicy {
 	return f.hosts[nqn].Auth
 }
 
-// Opened ends the connection after a while if a fault says so.
-func (s *subsystem) Opened(c *nvmetcp.Controller) { s.fabric.dropLater(c) }
+// Opened ends the connection at once where the subsystem has been removed while the
+// host connected, and after a while if a fault says so.
+func (s *subsystem) Opened(c *nvmetcp.Controller) {
+	s.fabric.mu.RLock()
+	there := s.fabric.byName[s.name] == s
+	s.fabric.mu.RUnlock()
+	if !there {
+		c.Close()
+		return
+	}
+	s.fabric.dropLater(c)
+}
 
 // Closed has nothing to undo.
 func (s *subsystem) Closed(*nvmetcp.Controller, error) {}
