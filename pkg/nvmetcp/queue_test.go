@@ -80,16 +80,17 @@ func TestTooManyR2T(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := NewWriter(controller) // and nobody reads what is sent
-	for range 2 {
-		if err := write.Write(&R2T{CID: p.(*CapsuleCmd).SQE.CID(), Length: 8192}); err != nil {
-			t.Fatal(err)
-		}
+	r2t := &R2T{CID: p.(*CapsuleCmd).SQE.CID(), Length: 8192}
+	if err := q.handle(r2t, nil); err != nil {
+		t.Fatal(err)
 	}
-	go io.Copy(io.Discard, controller)
-	var pe *ProtocolError
-	if err := <-done; !errors.As(err, &pe) || pe.FES != FESDataLimit {
-		t.Errorf("the command ended by %v", err)
+	var pe *ProtocolError // as nobody reads the answer to the first
+	if err := q.handle(r2t, nil); !errors.As(err, &pe) || pe.FES != FESDataLimit {
+		t.Errorf("the second R2T gave %v", err)
+	}
+	controller.Close()
+	if err := <-done; err == nil {
+		t.Error("the command succeeded")
 	}
 }
 
