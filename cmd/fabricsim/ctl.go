@@ -38,6 +38,7 @@ func ctlCommand() *cobra.Command {
 		o.simple("ls", "subsys ls", "List subsystems", 0, 0),
 		o.setting("add NAME KEY=VALUE...", "subsys add", "Add a subsystem"),
 		o.simple("remove NAME", "subsys remove", "Remove a subsystem and its data", 1, 1),
+		o.simple("ana NAME PORT STATE", "subsys ana", "Change how a port reaches its namespaces", 3, 3),
 		o.simple("disconnect NAME", "subsys disconnect", "Close all its connections", 1, 1))
 	port := group("port", "Ports")
 	port.AddCommand(

@@ -42,6 +42,7 @@ var lists = map[string][2][]string{
 	"zone remove":       {{"zone ls"}, {"subsys ls", "hosts"}},
 	"dc set":            {{"dc ls"}, nil},
 	"dc disconnect":     {{"dc ls"}, nil},
+	"subsys ana":        {{"subsys ls"}, {"port ls"}},
 	"subsys remove":     {{"subsys ls"}, nil},
 	"subsys disconnect": {{"subsys ls"}, nil},
 	"port up":           {{"port ls"}, nil},
