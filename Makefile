@@ -39,7 +39,7 @@ FILES = \
   $(foreach f,$(wildcard etc/dbus-1/system.d/*.conf),644:$f:$(POLICYDIR)/$(notdir $f)) \
   $(foreach n,1 5 7 8,$(foreach f,$(wildcard man/*.$n),644:$f:$(PREFIX)/share/man/man$n/$(notdir $f) \
     644:bin/html/$(notdir $f).html:$(PREFIX)/share/doc/stas/html/$(notdir $f).html)) \
-  $(foreach f,$(filter-out fabricsim,$(TOOLS)), \
+  $(foreach f,$(TOOLS), \
     644:bin/completion/$f.bash:$(PREFIX)/share/bash-completion/completions/$f \
     644:bin/completion/$f.zsh:$(PREFIX)/share/zsh/site-functions/_$f \
     644:bin/completion/$f.fish:$(PREFIX)/share/fish/vendor_completions.d/$f.fish)
@@ -47,7 +47,7 @@ FILES = \
 CONFIGURATION = $(wildcard etc/stas/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench torture fuzz vm clean tree
+.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench torture capture fuzz vm clean tree
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -95,7 +95,7 @@ build: ## the programs, static, in bin/
 	@mkdir -p bin
 	$(if $(PROGRAMS),CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%))
 	@mkdir -p bin/completion
-	@for tool in $(filter-out fabricsim,$(TOOLS)); do for shell in bash zsh fish; do \
+	@for tool in $(TOOLS); do for shell in bash zsh fish; do \
 	  file=bin/completion/$$tool.$$shell; bin/$$tool completion $$shell >$$file 2>/dev/null || rm -f $$file; done; done
 	@mkdir -p bin/html
 	@if type -P mandoc >/dev/null; then for page in $(wildcard man/*.[1578]); do \
@@ -141,6 +141,12 @@ bench: tree ## benchmarks: packages, then the whole system in the VM
 torture: ## the property tests at full length (CHECKS=100000), which takes hours
 	@for package in schedule connector finder; do \
 	  $(GO) test ./pkg/$$package -run AnySequence -timeout 4h -rapid.checks=$(CHECKS) || exit; done
+
+capture: tree bin/vm ## what Linux and fabricsim say to each other on the wire, dissected by tshark
+	@test/vm/needs build vm capture
+	$(GO) run ./test/vm -tree bin/tree -put bin/vm -out bin/capture -env STAS_CAPTURE=1 -deadline 10m \
+	  vm/e2e/e2e.test -test.v -test.run '^TestSimCapture$$'
+	STAS_CAPTURE=$(CURDIR)/bin/capture/kernel.pcap $(GO) test -count=1 -v ./test/capture
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; $(GO) list -f '{{.ImportPath}}' ./... | while read -r package; do \

@@ -19,9 +19,10 @@ type ctl struct {
 
 func ctlCommand() *cobra.Command {
 	o := new(ctl)
-	c := &cobra.Command{Use: "ctl", Short: "Look at and change a fabric that runs"}
-	c.PersistentFlags().StringVarP(&o.socket, "socket", "s", defaultControl, "control socket of the fabric")
-	c.PersistentFlags().StringVarP(&o.format, "output", "o", "table", "table or json")
+	c := group("ctl", "Look at and change a fabric that runs")
+	c.PersistentFlags().StringVarP(&o.socket, "socket", "s", defaultControl, "control `socket` of the fabric")
+	c.PersistentFlags().StringVarP(&o.format, "output", "o", "table", "print a `format`: table or json")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	zone := group("zone", "Zones")
 	zone.AddCommand(
 		o.simple("ls", "zone ls", "List zones", 0, 0),
@@ -30,13 +31,14 @@ func ctlCommand() *cobra.Command {
 	dc := group("dc", "Discovery controllers")
 	dc.AddCommand(
 		o.simple("ls", "dc ls", "List discovery controllers", 0, 0),
-		o.setting("set NAME KEY=VALUE...", "dc set", "Change settings, as in the configuration"),
+		o.setting("set NAME KEY=VALUE...", "dc set", "Change settings"),
 		o.simple("disconnect NAME", "dc disconnect", "Close all its connections", 1, 1))
 	subsys := group("subsys", "NVM subsystems")
 	subsys.AddCommand(
 		o.simple("ls", "subsys ls", "List subsystems", 0, 0),
-		o.setting("add NAME KEY=VALUE...", "subsys add", "Add a subsystem, as in the configuration"),
+		o.setting("add NAME KEY=VALUE...", "subsys add", "Add a subsystem"),
 		o.simple("remove NAME", "subsys remove", "Remove a subsystem and its data", 1, 1),
+		o.simple("ana NAME PORT STATE", "subsys ana", "Change how a port reaches its namespaces", 3, 3),
 		o.simple("disconnect NAME", "subsys disconnect", "Close all its connections", 1, 1))
 	port := group("port", "Ports")
 	port.AddCommand(
@@ -48,7 +50,7 @@ func ctlCommand() *cobra.Command {
 	fault := group("fault", "Misbehaviour")
 	fault.AddCommand(
 		o.simple("ls", "fault ls", "List faults", 0, 0),
-		o.setting("add NAME KEY=VALUE...", "fault add", "Misbehave, as in the configuration"),
+		o.setting("add NAME KEY=VALUE...", "fault add", "Misbehave"),
 		o.simple("remove NAME", "fault remove", "Behave again", 1, 1))
 	c.AddCommand(zone, dc, subsys, port, fault,
 		o.simple("aen DC [HOST]", "aen", "Raise the discovery log event", 1, 2),
@@ -57,35 +59,32 @@ func ctlCommand() *cobra.Command {
 	return c
 }
 
-func group(name, short string) *cobra.Command { return &cobra.Command{Use: name, Short: short} }
-
 // simple is a command whose arguments are those of the operation.
 func (o *ctl) simple(use, op, short string, least, most int) *cobra.Command {
-	args := cobra.MinimumNArgs(least)
-	if most >= 0 {
-		args = cobra.RangeArgs(least, most)
-	}
-	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
-		return o.call(cmd, fabricsim.Request{Op: op, Args: args})
-	}}
+	return &cobra.Command{Use: use, Short: short, Args: arguments(least, most), DisableFlagsInUseLine: true, ValidArgsFunction: o.complete(op),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.call(cmd, fabricsim.Request{Op: op, Args: args})
+		}}
 }
 
 // setting is a command with a name and KEY=VALUE arguments.
 func (o *ctl) setting(use, op, short string) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		set := make(map[string]string)
-		for _, a := range args[1:] {
-			key, value, ok := strings.Cut(a, "=")
-			if !ok {
-				return fmt.Errorf("%q is not of the form KEY=VALUE", a)
+	return &cobra.Command{Use: use, Short: short + "; see fabricsim.conf(5)", Args: arguments(2, -1), DisableFlagsInUseLine: true,
+		ValidArgsFunction: o.complete(op),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set := make(map[string]string)
+			for _, a := range args[1:] {
+				key, value, ok := strings.Cut(a, "=")
+				if !ok {
+					return fmt.Errorf("%q is not of the form KEY=VALUE", a)
+				}
+				if before, twice := set[key]; twice {
+					return fmt.Errorf("%s is given twice, %q and %q", key, before, value)
+				}
+				set[key] = value
 			}
-			if before, twice := set[key]; twice {
-				return fmt.Errorf("%s is given twice, %q and %q", key, before, value)
-			}
-			set[key] = value
-		}
-		return o.call(cmd, fabricsim.Request{Op: op, Args: args[:1], Set: set})
-	}}
+			return o.call(cmd, fabricsim.Request{Op: op, Args: args[:1], Set: set})
+		}}
 }
 
 func (o *ctl) call(cmd *cobra.Command, req fabricsim.Request) error {
@@ -112,9 +111,9 @@ func (o *ctl) print(w io.Writer, op string, result json.RawMessage) error {
 func (o *ctl) events() *cobra.Command {
 	var follow bool
 	var after uint64
-	c := &cobra.Command{Use: "events", Short: "Tell what has happened", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "events", Short: "Tell what has happened", Args: arguments(0, 0), ValidArgsFunction: cobra.NoFileCompletions}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now")
-	c.Flags().Uint64Var(&after, "after", 0, "leave out events up to this number")
+	c.Flags().Uint64Var(&after, "after", 0, "leave out events up to this `number`")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		w := cmd.OutOrStdout()
 		each := func(e fabricsim.Event) error {

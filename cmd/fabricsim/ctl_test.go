@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,13 +87,24 @@ func TestCtl(t *testing.T) {
 		{args: "dc set cdc nqn=nqn.2024-01.org.example:x", wantErr: "while it runs"},
 		{args: "dc set cdc colour=red", wantErr: "unknown key"},
 		{args: "subsys add d2 nqn=nqn.2024-01.org.example:d2 ports=p1 namespace=1G"},
-		{args: "subsys ls", want: "1073741824"},
+		{args: "subsys ls", want: "1G          -      p1=optimized"},
+		{args: "subsys ana d2 p1 inaccessible"},
+		{args: "subsys ls", want: "p1=inaccessible"},
+		{args: "subsys ana d2 p1 lost", wantErr: "neither optimized"},
+		{args: "subsys ana d2 p9 optimized", wantErr: "not there"},
+		{args: "dc ls", want: "epcsd,ncc"},
 		{args: "subsys add d3 nqn=nqn.2024-01.org.example:d2 ports=p1", wantErr: "already"},
 		{args: "subsys remove d2"},
 		{args: "subsys remove d2", wantErr: "there is none"},
 		{args: "fault add slow step=discovery-log action=delay=1s times=2"},
 		{args: "fault ls", want: "delay=1s"},
 		{args: "fault add x action=explode", wantErr: "unknown"},
+		{args: "fault add x step=icreq action=silent dc=cd", wantErr: "discovery controller cd"},
+		{args: "fault add x step=icreq action=silent host=bob", wantErr: "no host bob"},
+		{args: "fault add x", wantErr: "fabricsim ctl fault add NAME KEY=VALUE..."},
+		{args: "zone add", wantErr: "fabricsim ctl zone add ZONE [MEMBER]..."},
+		{args: "zone list", wantErr: `fabricsim ctl zone has no command "list"`},
+		{args: "zone", want: "Available Commands:"},
 		{args: "fault remove slow"},
 		{args: "port down p1"},
 		{args: "port ls", want: "down"},
@@ -112,6 +124,28 @@ func TestCtl(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", s.args, err, s.wantErr)
 		case !strings.Contains(out, s.want):
 			t.Errorf("%s: output\n%s\nlacks %q", s.args, out, s.want)
+		}
+	}
+}
+
+// Completion knows the names of what runs, and is silent where nothing does.
+func TestCompletion(t *testing.T) {
+	socket, _ := startLab(t)
+	for _, tt := range []struct{ socket, args, want string }{
+		{socket, "port down", "p1\n:4\n"},
+		{socket, "zone add new", "disk\n:4\n"},
+		{socket, "zone add new disk", ":4\n"},
+		{socket, "dc set", "cdc\n:4\n"},
+		{socket, "events", ":4\n"},
+		{socket + "x", "port down", ":4\n"},
+	} {
+		var out bytes.Buffer
+		c := rootCommand()
+		c.SetOut(&out)
+		c.SetErr(io.Discard)
+		c.SetArgs(append(append([]string{"__complete", "ctl", "-s", tt.socket}, strings.Fields(tt.args)...), ""))
+		if err := c.ExecuteContext(t.Context()); err != nil || out.String() != tt.want {
+			t.Errorf("%s: %q, %v; want %q", tt.args, out.String(), err, tt.want)
 		}
 	}
 }

@@ -26,14 +26,17 @@ func main() {
 func rootCommand() *cobra.Command {
 	var o serveOptions
 	c := &cobra.Command{
-		Use:           "fabricsim CONFIG",
-		Short:         "Play an NVMe/TCP fabric on this machine",
-		Args:          cobra.ExactArgs(1),
+		Use:   "fabricsim CONFIG",
+		Short: "Play an NVMe/TCP fabric on this machine",
+		Example: "  fabricsim test/lab/small.ini\n  fabricsim ctl fault add busy step=connect action=status=0x181 times=2\n" +
+			"  fabricsim ctl events --follow",
+		Args:          arguments(1, 1),
 		Version:       version.Version,
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error { return serve(cmd.Context(), args[0], o) },
 	}
-	c.Flags().StringVar(&o.control, "control", "", "path of the control socket, in place of the configured one")
+	c.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	c.Flags().StringVar(&o.control, "control", "", "make the control `socket` there, in place of where the configuration says")
 	c.Flags().BoolVar(&o.check, "check", false, "read the configuration, say what is wrong with it, and end")
 	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "log nothing")
 	c.AddCommand(ctlCommand())

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,11 +45,11 @@ func discoverCommand() *cobra.Command {
 			if write == nil {
 				return fmt.Errorf("--output is table, json or tree, not %q", o.output)
 			}
-			opts, err := o.options(cmd.Context())
+			opts, addrs, err := o.options(cmd.Context())
 			if err != nil {
 				return err
 			}
-			page, err := discover.Walk(cmd.Context(), opts)
+			page, err := walk(cmd.Context(), opts, addrs)
 			if err != nil {
 				return err
 			}
@@ -71,43 +72,66 @@ func discoverCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *discoverFlags) options(ctx context.Context) (discover.Options, error) {
+// walk begins at the first of the addresses of one controller that answers.
+func walk(ctx context.Context, opts discover.Options, addrs []netip.AddrPort) (*discover.Page, error) {
+	var failures []error
+	for _, opts.Addr = range addrs {
+		page, err := discover.Walk(ctx, opts)
+		if err == nil {
+			return page, nil
+		}
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(failures...)
+}
+
+// options gives what the flags say, and the addresses that they name.
+func (o *discoverFlags) options(ctx context.Context) (discover.Options, []netip.AddrPort, error) {
 	opts := discover.Options{NQN: o.nqn, Recursive: o.recursive, Timeout: o.timeout}
 	if o.transport != string(nvme.TCP) {
-		return opts, fmt.Errorf("cannot discover over %q: only tcp is spoken without the kernel", o.transport)
+		return opts, nil, fmt.Errorf("cannot discover over %q: only tcp is spoken without the kernel", o.transport)
+	}
+	if o.timeout <= 0 {
+		return opts, nil, fmt.Errorf("cannot use --timeout: %v is no time to wait", o.timeout)
 	}
 	if err := nvme.CheckName(o.nqn); err != nil {
-		return opts, fmt.Errorf("cannot use --nqn: %w", err)
+		return opts, nil, fmt.Errorf("cannot use --nqn: %w", err)
 	}
-	addr, err := resolve(ctx, o.traddr)
+	list, err := resolve(ctx, o.traddr)
 	if err != nil {
-		return opts, err
+		return opts, nil, err
 	}
 	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", o.trsvcid)
 	if err != nil {
-		return opts, fmt.Errorf("cannot use --trsvcid: %w", err)
+		return opts, nil, fmt.Errorf("cannot use --trsvcid: %w", err)
 	}
-	opts.Addr = netip.AddrPortFrom(addr, uint16(port))
+	addrs := make([]netip.AddrPort, len(list))
+	for i, addr := range list {
+		addrs[i] = netip.AddrPortFrom(addr.Unmap(), uint16(port))
+	}
 	opts.HostIface = o.hostIface
 	if o.hostTraddr != "" {
 		if opts.HostTraddr, err = tid.ParseIP(o.hostTraddr); err != nil {
-			return opts, fmt.Errorf("cannot use --host-traddr: %w", err)
+			return opts, nil, fmt.Errorf("cannot use --host-traddr: %w", err)
 		}
 	}
 	opts.HostNQN, opts.HostID, err = identity(o.hostNQN)
-	return opts, err
+	return opts, addrs, err
 }
 
-// resolve gives the address that a text or a host name means.
-func resolve(ctx context.Context, s string) (netip.Addr, error) {
+// resolve gives the addresses that a text or a host name means.
+func resolve(ctx context.Context, s string) ([]netip.Addr, error) {
 	if a, err := tid.ParseIP(strings.Trim(s, "[]")); err == nil {
-		return a, nil
+		return []netip.Addr{a}, nil
 	}
 	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("cannot resolve --traddr: %w", err)
+		return nil, fmt.Errorf("cannot resolve --traddr: %w", err)
 	}
-	return list[0].Unmap(), nil
+	return list, nil
 }
 
 // identity says as whom to ask: as the host that was named, as this one, or as one

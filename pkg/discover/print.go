@@ -2,12 +2,14 @@ package discover
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/nvmetcp"
 )
 
 // WriteTable prints the pages of a walk as one table; with referrals its first column
@@ -22,9 +24,9 @@ func WriteTable(w io.Writer, root *Page) error {
 	var trouble []string
 	each(root, func(p *Page) {
 		if p.Err != nil {
-			trouble = append(trouble, fmt.Sprintf("%s: %v", p.address(), p.Err))
+			trouble = append(trouble, p.Err.Error())
 		}
-		if p.Log == nil {
+		if p.Log == nil || p.Same != nil {
 			return
 		}
 		if p.Log.Dropped > 0 {
@@ -60,6 +62,9 @@ func each(p *Page, f func(*Page)) {
 }
 
 func (p *Page) address() string {
+	if p.Trsvcid == "" {
+		return p.Traddr
+	}
 	if strings.Contains(p.Traddr, ":") {
 		return "[" + p.Traddr + "]:" + p.Trsvcid
 	}
@@ -112,8 +117,11 @@ func (p *Page) describe() string {
 	if nqn == "" {
 		nqn = p.NQN
 	}
-	if p.Log == nil {
+	switch {
+	case p.Log == nil:
 		return kind + " " + nqn
+	case p.Same != nil:
+		return kind + " " + nqn + ", the same as at " + p.Same.address()
 	}
 	return fmt.Sprintf("%s %s, generation %d", kind, nqn, p.Log.GenCtr)
 }
@@ -129,10 +137,14 @@ func (p *Page) branch(b *strings.Builder, indent string) {
 			}
 		})
 	}
-	if p.Err != nil {
+	var failed *nvmetcp.DialError
+	switch {
+	case errors.As(p.Err, &failed):
+		add("error: "+failed.Err.Error(), nil) // the line above says where
+	case p.Err != nil:
 		add("error: "+p.Err.Error(), nil)
 	}
-	if p.Log != nil {
+	if p.Log != nil && p.Same == nil {
 		for _, s := range subsystems(p.Log) {
 			add(s, nil)
 		}
@@ -199,6 +211,7 @@ type (
 		DCType     string            `json:"dctype,omitempty"`
 		Model      string            `json:"model,omitempty"`
 		Error      string            `json:"error,omitempty"`
+		SameAs     string            `json:"same-as,omitempty"`
 		Generation *uint64           `json:"genctr,omitempty"`
 		Dropped    int               `json:"dropped,omitempty"`
 		Records    []entryObject     `json:"records,omitempty"`
@@ -232,6 +245,9 @@ func (p *Page) object() *pageObject {
 	}
 	if p.Err != nil {
 		o.Error = p.Err.Error()
+	}
+	if p.Same != nil {
+		o.SameAs = p.Same.address()
 	}
 	if p.Log != nil {
 		o.Generation, o.Dropped = &p.Log.GenCtr, p.Log.Dropped

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -51,6 +52,9 @@ type Page struct {
 	Log *nvme.DiscoveryLog
 	// Err says why Log, or even Controller, is missing.
 	Err error
+	// Same is another page of this walk that shows the same: of the same controller,
+	// reached by another way. Referrals are followed there only.
+	Same *Page
 	// Referrals has one element for each referral of Log, in its order, where the walk
 	// is recursive.
 	Referrals []Referral
@@ -73,13 +77,14 @@ func Walk(ctx context.Context, o Options) (*Page, error) {
 	if o.NQN == "" {
 		o.NQN = nvme.DiscoveryNQN
 	}
-	w := walker{Options: o, seen: make(map[target]bool)}
+	w := walker{Options: o, seen: make(map[target]bool), read: make(map[string][]*Page)}
 	first := target{netip.AddrPortFrom(o.Addr.Addr().Unmap(), o.Addr.Port()), o.NQN}
 	w.seen[first] = true
-	root := w.read(ctx, first)
+	root := w.visit(ctx, first)
 	if !o.Recursive || root.Err != nil {
 		return root, root.Err
 	}
+	w.note(first, root)
 	level := []*Page{root}
 	for depth := 1; len(level) > 0; depth++ {
 		level = w.next(ctx, level, depth)
@@ -96,6 +101,7 @@ type target struct {
 type walker struct {
 	Options
 	seen map[target]bool
+	read map[string][]*Page // by the NQN that the controller gives itself
 }
 
 // next reads the pages that those of a level refer to, and gives them.
@@ -134,12 +140,40 @@ func (w *walker) next(ctx context.Context, level []*Page, depth int) []*Page {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			found[i] = w.read(ctx, v.to)
+			found[i] = w.visit(ctx, v.to)
 			v.referral.Page = found[i]
 		})
 	}
 	wg.Wait()
-	return found
+	for i, p := range found {
+		w.note(visits[i].to, p)
+	}
+	return slices.DeleteFunc(found, func(p *Page) bool { return p.Same != nil })
+}
+
+// note remembers who answered, so that nobody is read twice because it goes by two
+// names or has two addresses.
+func (w *walker) note(t target, p *Page) {
+	if p.Controller == nil || p.Controller.SUBNQN == "" || p.Controller.SUBNQN == nvme.DiscoveryNQN {
+		return // nothing tells it from others
+	}
+	nqn := p.Controller.SUBNQN
+	w.seen[target{t.addr, nqn}] = true
+	if p.Log == nil {
+		return
+	}
+	for _, other := range w.read[nqn] {
+		if p.Log.GenCtr == other.Log.GenCtr && slices.EqualFunc(p.Log.Entries, other.Log.Entries, sameEntry) {
+			p.Same = other
+			return
+		}
+	}
+	w.read[nqn] = append(w.read[nqn], p)
+}
+
+// sameEntry compares what a host looks at; extended attributes are not asked for here.
+func sameEntry(a, b nvme.DiscoveryEntry) bool {
+	return object(a) == object(b)
 }
 
 // referrals gives the entries of a page that refer to other discovery controllers.
@@ -187,8 +221,11 @@ func (w *walker) target(e nvme.DiscoveryEntry) (target, error) {
 	return target{netip.AddrPortFrom(addr, uint16(port)), nqn}, nil
 }
 
-// read reads the page of one controller.
-func (w *walker) read(ctx context.Context, t target) *Page {
+// errNotDiscovery says that somebody else answered.
+var errNotDiscovery = errors.New("is no discovery controller")
+
+// visit reads the page of one controller.
+func (w *walker) visit(ctx context.Context, t target) *Page {
 	p := &Page{Traddr: t.addr.Addr().String(), Trsvcid: strconv.Itoa(int(t.addr.Port())), NQN: t.nqn}
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
@@ -196,12 +233,23 @@ func (w *walker) read(ctx context.Context, t target) *Page {
 	end.Addr = t.addr
 	h, err := nvmetcp.Dial(ctx, nvmetcp.HostConfig{Endpoint: end, SubNQN: t.nqn, HostNQN: w.HostNQN, HostID: w.HostID,
 		Key: w.Key, CommandTimeout: w.Timeout})
+	var failed *nvmetcp.DialError
+	if errors.As(err, &failed) && errors.Is(err, nvme.StatusConnectInvalid) {
+		failed.Err = fmt.Errorf("nobody of that name answers there: %w", failed.Err)
+	}
 	if err != nil {
 		p.Err = err
 		return p
 	}
 	defer h.Close()
 	p.Controller = h.Controller()
-	p.Log, p.Err = h.ReadDiscoveryLog(ctx, 0)
+	// Before NVMe 1.4 controllers do not tell their type.
+	if kind := p.Controller.CNTRLTYPE; kind == nvme.ControllerIO || kind == nvme.ControllerAdmin {
+		p.Err = fmt.Errorf("%s at %s: %w, but of type %s", t.nqn, t.addr, errNotDiscovery, kind)
+		return p
+	}
+	if p.Log, err = h.ReadDiscoveryLog(ctx, 0); err != nil {
+		p.Err = fmt.Errorf("%s at %s: %w", t.nqn, t.addr, err)
+	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -118,8 +119,7 @@ func TestWalk(t *testing.T) {
 	want := []string{
 		"127.0.0.2 ddc 8",
 		"> ::1 none 4",
-		"> > 127.0.0.1 cdc 4", // known under its unique NQN, which was not asked for at first
-		"> > > 127.0.0.2 was read already",
+		"> > 127.0.0.1 was read already", // under the well-known NQN
 		"> 127.0.0.2 was read already",
 		"> 127.0.0.3 refused true",
 		"> 192.0.2.1 is reached over rdma",
@@ -145,7 +145,7 @@ func output(t *testing.T, root *discover.Page) {
 	if err := discover.WriteTable(&b, root); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "\n"); n != 1+4+8+4+4+1 {
+	if n := strings.Count(b.String(), "\n"); n != 1+4+8+4+1 {
 		t.Errorf("table has %d lines:\n%s", n, b.String())
 	}
 	b.Reset()
@@ -169,6 +169,89 @@ func output(t *testing.T, root *discover.Page) {
 	if o.SubsysNQN != "nqn.2024-01.org.example:cdc" || len(o.Records) != 4 || o.Records[1]["subtype"] != "nvme" ||
 		o.Referrals[0].DCType != "ddc" || o.Referrals[0].Referrals[1].NotFollowed == "" || o.Referrals[0].Referrals[2].Error == "" {
 		t.Errorf("JSON is\n%s", b.String())
+	}
+}
+
+// A controller with two addresses is shown once, and so is what it refers to; where its
+// pages differ, both are.
+func TestTwoWays(t *testing.T) {
+	const text = `
+[port p1]
+address = 127.0.0.1
+service = 0
+[port p2]
+address = ::1
+service = 0
+[port p3]
+address = 127.0.0.2
+service = 0
+[dc first]
+nqn = nqn.2024-01.org.example:first
+ports = p3
+referral = two
+[dc two]
+nqn = nqn.2024-01.org.example:two
+ports = p1 p2
+referral = first
+[subsystem disk]
+nqn = nqn.2024-01.org.example:disk
+ports = p1
+`
+	for _, differ := range []bool{false, true} {
+		f := start(t, text)
+		if differ {
+			if err := f.AddFault(fabricsim.FaultConfig{Name: "x", Port: "p2", Action: "stuck-genctr"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		root, err := discover.Walk(t.Context(), options(f, "p3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(root.Referrals) != 2 {
+			t.Fatalf("%d referrals", len(root.Referrals))
+		}
+		one, two := root.Referrals[0].Page, root.Referrals[1].Page
+		if one.Same != nil || (two.Same == one) == differ || (len(two.Referrals) == 0) == differ {
+			t.Errorf("pages differ %t: second page is the first: %t, refers to %d", differ, two.Same == one, len(two.Referrals))
+		}
+		var tree, table, text bytes.Buffer
+		if err := errors.Join(discover.WriteTree(&tree, root), discover.WriteTable(&table, root), discover.WriteJSON(&text, root)); err != nil {
+			t.Fatal(err)
+		}
+		for out, word := range map[string]string{tree.String(): ", the same as at 127.0.0.1:", text.String(): `"same-as": "127.0.0.1:`} {
+			if strings.Contains(out, word) == differ {
+				t.Errorf("pages differ %t:\n%s", differ, out)
+			}
+		}
+		if n := strings.Count(table.String(), "\n"); (n == 1+4+4) == differ {
+			t.Errorf("pages differ %t:\n%s", differ, table.String())
+		}
+	}
+}
+
+// What goes wrong is told in one line that says where, and each thing once.
+func TestTrouble(t *testing.T) {
+	f := start(t, fmt.Sprintf(fabric, closedPort(t)))
+	for _, tt := range []struct {
+		nqn  string
+		port string
+		want string
+	}{
+		{"nqn.2024-01.org.example:disk", "p1", "nqn.2024-01.org.example:disk at %s: is no discovery controller, but of type io"},
+		{"nqn.2024-01.org.example:none", "p1", "cannot connect to nqn.2024-01.org.example:none at %s: nobody of that name answers there: " +
+			"connect of queue 0 failed: NVMe status 0x182 (invalid connect parameters), do not retry"},
+		{"", "", "cannot connect to nqn.2014-08.org.nvmexpress.discovery at %s: connection refused"},
+	} {
+		o := options(f, "p1")
+		o.NQN = tt.nqn
+		if tt.port == "" {
+			o.Addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.3"), uint16(closedPort(t)))
+		}
+		_, err := discover.Walk(t.Context(), o)
+		if want := fmt.Sprintf(tt.want, o.Addr); err == nil || err.Error() != want {
+			t.Errorf("error is\n%v, want\n%s", err, want)
+		}
 	}
 }
 

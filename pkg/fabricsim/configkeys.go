@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,6 +160,11 @@ func (s *SubsystemConfig) check() error {
 	if len(s.Namespaces) > maxNamespaces {
 		return fmt.Errorf("%d namespaces, allowed are %d", len(s.Namespaces), maxNamespaces)
 	}
+	for port := range s.ANA {
+		if !slices.Contains(s.Ports, port) {
+			return fmt.Errorf("ana: it is not reached at port %s", port)
+		}
+	}
 	for _, size := range s.Namespaces {
 		if size == 0 || size%uint64(s.BlockSize) != 0 {
 			return fmt.Errorf("a namespace of %d bytes has no whole number of blocks of %d", size, s.BlockSize)
@@ -203,6 +209,8 @@ func (s *SubsystemConfig) set(key, value string) (err error) {
 		s.SecType, err = parseSecType(value)
 	case "dupretinfo":
 		err = setEFlag(&s.EFlags, nvme.DUPRETINFO, value)
+	case "ana":
+		s.ANA, err = parseANA(value)
 	default:
 		err = errUnknownKey
 	}

@@ -107,6 +107,23 @@ func parseSecType(s string) (nvme.SecType, error) {
 	return 0, fmt.Errorf("%q is neither none, tls1.2 nor tls1.3", s)
 }
 
+// parseANA reads a list of PORT=STATE.
+func parseANA(s string) (map[string]nvme.ANAState, error) {
+	states := make(map[string]nvme.ANAState)
+	for _, word := range parseList(s) {
+		port, name, ok := strings.Cut(word, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is not of the form PORT=STATE", word)
+		}
+		state, err := nvme.ParseANAState(name)
+		if err != nil {
+			return nil, err
+		}
+		states[port] = state
+	}
+	return states, nil
+}
+
 func parseHash(s string) (nvme.KeyHash, error) {
 	switch s {
 	case "sha256":

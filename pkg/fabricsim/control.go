@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -192,6 +193,9 @@ func dialControl(ctx context.Context, path string, req Request) (net.Conn, error
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("cannot reach fabricsim: no fabric is played at %s", path)
+		}
 		return nil, fmt.Errorf("cannot reach fabricsim: %w", err)
 	}
 	c.SetWriteDeadline(time.Now().Add(controlTimeout))

@@ -1,7 +1,9 @@
 package fabricsim
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"os"
@@ -122,5 +124,44 @@ func FuzzPerform(f *testing.F) {
 		if _, err := fabric.Perform(Request{Op: "zone ls"}); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// Whatever line comes to the control socket, one line of JSON answers it.
+func FuzzControlLine(f *testing.F) {
+	cfg, err := ParseConfig(strings.NewReader(sample))
+	if err != nil {
+		f.Fatal(err)
+	}
+	fabric, err := New(cfg, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(fabric.Close)
+	f.Add([]byte(`{"op":"zone ls"}`))
+	f.Add([]byte(`{"op":"events","follow":false,"after":18446744073709551615}`))
+	f.Add([]byte(`{"op":"events","after":1000}`)) // more than there are
+	f.Add([]byte(`{"op":["zone"],"args":{}}`))
+	f.Add([]byte("\x00"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var req Request
+		if json.Unmarshal(line, &req) == nil && (req.Follow || strings.HasPrefix(req.Op, "port") || strings.HasPrefix(req.Op, "fault")) {
+			return // does not end, or takes ports
+		}
+		line = append(bytes.ReplaceAll(line, []byte("\n"), nil), '\n')
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			fabric.answer(t.Context(), server)
+		}()
+		client.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := client.Write(line); err != nil {
+			t.Fatal(err)
+		}
+		var resp Response
+		if err := json.NewDecoder(client).Decode(&resp); err != nil {
+			t.Fatalf("%q is answered by %v", line, err)
+		}
+		client.Close()
 	})
 }

@@ -84,7 +84,7 @@ func (e *Event) attrs() []slog.Attr {
 func (l *eventLog) since(seq uint64) []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	first := max(seq, l.seq-uint64(len(l.ring)))
+	first := min(max(seq, l.seq-uint64(len(l.ring))), l.seq)
 	list := make([]Event, 0, l.seq-first)
 	for n := first; n < l.seq; n++ {
 		list = append(list, l.ring[int(n%keptEvents)])

@@ -175,8 +175,8 @@ func (f *Fabric) namesSubsystem(name, subnqn, port string) bool {
 	if s := f.byName[name]; s != nil {
 		return s.nqn == subnqn
 	}
-	d := f.dc(name)
-	return d != nil && d == f.findDC(subnqn, port)
+	d := f.findDC(subnqn, port)
+	return d != nil && (d.Name == name || d.nqn() == name)
 }
 
 // Resolve finds what a host connects to.

@@ -150,18 +150,34 @@ func (f *Fabric) AddFault(c FaultConfig) error {
 		f.mu.Unlock()
 		return fmt.Errorf("cannot add fault %q: the name is empty or there is one already", c.Name)
 	}
-	if c.Port != "" && f.port(c.Port) == nil {
+	if err := f.concernsSomebody(c); err != nil {
 		f.mu.Unlock()
-		return fmt.Errorf("cannot add fault %s: there is no port %s", c.Name, c.Port)
+		return fmt.Errorf("cannot add fault %s: %w", c.Name, err)
 	}
 	f.setFaults(append(slices.Clone(f.faults), flt))
 	f.mu.Unlock()
 	f.record("fault", c.Name+": "+c.Action)
 	if flt.kind == faultPort {
-		return f.applyPortFault(flt)
+		if err := f.applyPortFault(flt); err != nil {
+			return errors.Join(err, f.RemoveFault(c.Name))
+		}
 	}
 	if flt.word == "aen-storm" {
 		f.startStorm(flt)
+	}
+	return nil
+}
+
+// concernsSomebody looks for misspelled names. An NQN may be of somebody who is still to
+// come. f.mu is held.
+func (f *Fabric) concernsSomebody(c FaultConfig) error {
+	switch {
+	case c.Port != "" && f.port(c.Port) == nil:
+		return fmt.Errorf("there is no port %s", c.Port)
+	case c.Subsystem != "" && f.lookup(c.Subsystem) == nil && f.dc(c.Subsystem) == nil && nvme.CheckNQN(c.Subsystem) != nil:
+		return fmt.Errorf("there is neither a subsystem nor a discovery controller %s", c.Subsystem)
+	case c.Host != "" && f.hostNames[c.Host] == "" && nvme.CheckNQN(c.Host) != nil:
+		return fmt.Errorf("there is no host %s, and it is no NQN", c.Host)
 	}
 	return nil
 }
@@ -192,7 +208,7 @@ func (f *Fabric) setFaults(list []*fault) {
 
 // Faults lists what is in force.
 func (f *Fabric) Faults() []FaultConfig {
-	var list []FaultConfig
+	list := []FaultConfig{}
 	for _, flt := range *f.active.Load() {
 		list = append(list, flt.FaultConfig)
 	}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/stas-go/stas/pkg/nvme"
 )
 
 // operation is what a request can ask for: with so many arguments (most < 0 for any
@@ -39,6 +41,7 @@ var operations = map[string]operation{
 	"subsys ls":         {0, 0, false, list((*Fabric).Subsystems)},
 	"subsys add":        {1, 1, true, opAddSubsystem},
 	"subsys remove":     {1, 1, false, none(func(f *Fabric, a []string) error { return f.RemoveSubsystem(a[0]) })},
+	"subsys ana":        {3, 3, false, none(opANA)},
 	"subsys disconnect": {1, 1, false, none(func(f *Fabric, a []string) error { return f.Disconnect(a[0]) })},
 	"port ls":           {0, 0, false, list((*Fabric).Ports)},
 	"port up":           {1, 1, false, setPort(PortUp)},
@@ -109,6 +112,14 @@ func opMovePort(f *Fabric, a []string) error {
 		return fmt.Errorf("cannot move port %s: %w", a[0], err)
 	}
 	return f.MovePort(a[0], addr)
+}
+
+func opANA(f *Fabric, a []string) error {
+	state, err := nvme.ParseANAState(a[2])
+	if err != nil {
+		return fmt.Errorf("cannot set the state of subsystem %s: %w", a[0], err)
+	}
+	return f.SetANA(a[0], a[1], state)
 }
 
 func opAEN(f *Fabric, r Request) (any, error) {

@@ -51,6 +51,7 @@ type SubsystemStatus struct {
 	Serial     string   `json:"serial"`
 	Namespaces []uint64 `json:"namespaces"` // sizes in bytes
 	Zones      []string `json:"zones"`
+	ANA        []string `json:"ana"` // PORT=STATE for each port
 }
 
 // ZoneStatus is a zone.
@@ -118,6 +119,9 @@ func (f *Fabric) Subsystems() []SubsystemStatus {
 			Namespaces: append([]uint64{}, s.cfg.Namespaces...), Zones: []string{}}
 		for _, z := range s.zones {
 			st.Zones = append(st.Zones, z.name)
+		}
+		for _, p := range s.cfg.Ports {
+			st.ANA = append(st.ANA, p+"="+s.ana.at(p).String())
 		}
 		list = append(list, st)
 	}

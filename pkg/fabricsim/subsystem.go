@@ -22,10 +22,11 @@ type subsystem struct {
 	hosts      map[string]bool // NQNs, with AccessList
 	namespaces []nvmetcp.Namespace
 	zones      []*zone // those it is in; guarded by fabric.mu
+	ana        ana     // guarded by fabric.mu
 }
 
 func newSubsystem(f *Fabric, c SubsystemConfig, name, nqn, serial string) *subsystem {
-	s := &subsystem{fabric: f, name: name, nqn: nqn, serial: serial, cfg: c}
+	s := &subsystem{fabric: f, name: name, nqn: nqn, serial: serial, cfg: c, ana: newANA(c.ANA)}
 	digest := sha256.Sum256([]byte(nqn))
 	if s.serial == "" {
 		s.serial = hex.EncodeToString(digest[:10])
@@ -61,11 +62,16 @@ func (s *subsystem) on(port string) bool { return slices.Contains(s.cfg.Ports, p
 func (s *subsystem) Identify(*nvmetcp.Controller) nvme.Identify {
 	return nvme.Identify{
 		SN: s.serial, MN: s.cfg.Model, FR: firmware(),
-		CMIC:      nvme.CMICMultiPort | nvme.CMICMultiController,
+		CMIC:      nvme.CMICMultiPort | nvme.CMICMultiController | nvme.CMICANA,
 		CNTRLTYPE: nvme.ControllerIO,
-		OAES:      nvme.OAESNamespace,
+		OAES:      nvme.OAESNamespace | nvme.OAESANA,
 		LPA:       nvme.LPAExtendedData,
 		NN:        maxNamespaces,
+		MNAN:      maxNamespaces,
+		ANATT:     anaTransition,
+		ANACAP:    nvme.ANACapabilities,
+		ANAGRPMAX: 1,
+		NANAGRPID: 1,
 		ONCS:      1<<2 | 1<<3, // Dataset Management, Write Zeroes
 		VWC:       1,
 	}
@@ -75,7 +81,7 @@ func (s *subsystem) Identify(*nvmetcp.Controller) nvme.Identify {
 func firmware() string { return version.Version[:min(8, len(version.Version))] }
 
 // GetLog gives what Linux and nvme-cli read of an I/O controller.
-func (s *subsystem) GetLog(_ *nvmetcp.Controller, g nvme.GetLogPage) ([]byte, error) {
+func (s *subsystem) GetLog(c *nvmetcp.Controller, g nvme.GetLogPage) ([]byte, error) {
 	var page []byte
 	switch g.LID {
 	case nvme.LogSMART:
@@ -84,6 +90,8 @@ func (s *subsystem) GetLog(_ *nvmetcp.Controller, g nvme.GetLogPage) ([]byte, er
 		page[3], page[4] = 100, 10                   // available spare, its threshold
 	case nvme.LogError:
 		page = make([]byte, 64)
+	case nvme.LogANA:
+		page = s.anaLog(c, g.LSP&1 != 0)
 	case nvme.LogChangedNamespaces:
 		page = make([]byte, 4096)
 	default:
@@ -128,8 +136,18 @@ func (f *Fabric) authPolicy(nqn string) nvmetcp.AuthPolicy {
 	return f.hosts[nqn].Auth
 }
 
-// Opened ends the connection after a while if a fault says so.
-func (s *subsystem) Opened(c *nvmetcp.Controller) { s.fabric.dropLater(c) }
+// Opened ends the connection at once where the subsystem has been removed while the
+// host connected, and after a while if a fault says so.
+func (s *subsystem) Opened(c *nvmetcp.Controller) {
+	s.fabric.mu.RLock()
+	there := s.fabric.byName[s.name] == s
+	s.fabric.mu.RUnlock()
+	if !there {
+		c.Close()
+		return
+	}
+	s.fabric.dropLater(c)
+}
 
 // Closed has nothing to undo.
 func (s *subsystem) Closed(*nvmetcp.Controller, error) {}

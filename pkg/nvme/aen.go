@@ -13,6 +13,7 @@ type AsyncEvent uint32
 const (
 	AENDiscoveryLogChange AsyncEvent = 0x70F002
 	AENNamespaceChange    AsyncEvent = 0x040002
+	AENANAChange          AsyncEvent = 0x0C0302
 )
 
 // Types of asynchronous events.

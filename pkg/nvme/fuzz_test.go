@@ -143,3 +143,44 @@ func FuzzDecodeIdentify(f *testing.F) {
 		}
 	})
 }
+
+// What is too small for a target of its own: data of Connect, log page 00h, NVME_AEN=, host IDs.
+func FuzzDecodeConnectData(f *testing.F) {
+	good, err := (&ConnectData{HostID: HostID{1}, CntlID: CntlIDDynamic, SubNQN: DiscoveryNQN, HostNQN: "nqn.2026-01.test:h"}).Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(nil), uint(1<<20), "0x70f002")
+	f.Add(piece(256, "nqn,\x00\xff"), uint(1<<20), "-1")
+	f.Add(piece(512, "\xff\xff"), uint(1023), "6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+	f.Fuzz(func(t *testing.T, pieces []byte, size uint, text string) {
+		b := patched(good, pieces, size)
+		if d, err := DecodeConnectData(b); err == nil {
+			soundText(t, "Connect has", d.SubNQN, d.HostNQN)
+			again, err := d.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back, err := DecodeConnectData(again); err != nil || *back != *d {
+				t.Errorf("%+v comes back as %+v, %v", d, back, err)
+			}
+		}
+		if s, err := DecodeSupportedLogPages(b); err == nil {
+			for lid := range 256 {
+				_ = s.Supports(uint8(lid))
+			}
+			_ = s.DiscoveryLSP(0xff)
+		}
+		if e, err := ParseAsyncEvent(text); err == nil {
+			if back, err := ParseAsyncEvent(e.String()); err != nil || back != e {
+				t.Errorf("%q is %v, %v", text, back, err)
+			}
+		}
+		if id, err := ParseHostID(text); err == nil && id.String() != strings.ToLower(text) {
+			t.Errorf("%q is %v", text, id)
+		}
+		if id, ok := HostIDFromNQN(text); ok && !strings.EqualFold(id.NQN(), text) {
+			t.Errorf("%q is of %v", text, id)
+		}
+	})
+}

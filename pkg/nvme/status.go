@@ -19,51 +19,57 @@ const (
 
 // Status codes (Base 2.1, sections 4.2.3.1 and 4.2.3.2; path errors 4.2.3.4).
 const (
-	StatusSuccess          Status = 0x000
-	StatusInvalidOpcode    Status = 0x001
-	StatusInvalidField     Status = 0x002
-	StatusInternalError    Status = 0x006
-	StatusAborted          Status = 0x007
-	StatusInvalidNamespace Status = 0x00B
-	StatusCommandSequence  Status = 0x00C
-	StatusInvalidDiscovery Status = 0x12F // Invalid Discovery Information
-	StatusInsufficientDisc Status = 0x132 // Insufficient Discovery Resources
-	StatusInvalidLogPage   Status = 0x109
-	StatusAERLimit         Status = 0x105
-	StatusConnectFormat    Status = 0x180
-	StatusControllerBusy   Status = 0x181
-	StatusConnectInvalid   Status = 0x182 // Connect Invalid Parameters
-	StatusRestartDiscovery Status = 0x183 // Connect Restart Discovery
-	StatusConnectHost      Status = 0x184 // Connect Invalid Host
-	StatusInvalidQueueType Status = 0x185
-	StatusDiscoverRestart  Status = 0x190
-	StatusAuthRequired     Status = 0x191
-	StatusHostPathError    Status = 0x370 // made by the host, never on the wire
-	StatusHostAborted      Status = 0x371 // made by the host, never on the wire
+	StatusSuccess           Status = 0x000
+	StatusInvalidOpcode     Status = 0x001
+	StatusInvalidField      Status = 0x002
+	StatusInternalError     Status = 0x006
+	StatusAborted           Status = 0x007
+	StatusInvalidNamespace  Status = 0x00B
+	StatusCommandSequence   Status = 0x00C
+	StatusInvalidDiscovery  Status = 0x12F // Invalid Discovery Information
+	StatusInsufficientDisc  Status = 0x132 // Insufficient Discovery Resources
+	StatusInvalidLogPage    Status = 0x109
+	StatusAERLimit          Status = 0x105
+	StatusConnectFormat     Status = 0x180
+	StatusControllerBusy    Status = 0x181
+	StatusConnectInvalid    Status = 0x182 // Connect Invalid Parameters
+	StatusRestartDiscovery  Status = 0x183 // Connect Restart Discovery
+	StatusConnectHost       Status = 0x184 // Connect Invalid Host
+	StatusInvalidQueueType  Status = 0x185
+	StatusDiscoverRestart   Status = 0x190
+	StatusAuthRequired      Status = 0x191
+	StatusANAPersistentLoss Status = 0x301
+	StatusANAInaccessible   Status = 0x302
+	StatusANATransition     Status = 0x303
+	StatusHostPathError     Status = 0x370 // made by the host, never on the wire
+	StatusHostAborted       Status = 0x371 // made by the host, never on the wire
 )
 
 var statusNames = map[Status]string{
-	StatusSuccess:          "success",
-	StatusInvalidOpcode:    "invalid opcode",
-	StatusInvalidField:     "invalid field",
-	StatusInternalError:    "internal error",
-	StatusAborted:          "command aborted",
-	StatusInvalidNamespace: "invalid namespace or format",
-	StatusCommandSequence:  "command sequence error",
-	StatusInvalidDiscovery: "invalid discovery information",
-	StatusInsufficientDisc: "insufficient discovery resources",
-	StatusInvalidLogPage:   "invalid log page",
-	StatusAERLimit:         "asynchronous event request limit exceeded",
-	StatusConnectFormat:    "incompatible connect format",
-	StatusControllerBusy:   "controller busy",
-	StatusConnectInvalid:   "invalid connect parameters",
-	StatusRestartDiscovery: "connect: restart discovery",
-	StatusConnectHost:      "host not allowed",
-	StatusInvalidQueueType: "invalid queue type",
-	StatusDiscoverRestart:  "discover restart",
-	StatusAuthRequired:     "authentication required",
-	StatusHostPathError:    "host path error",
-	StatusHostAborted:      "command aborted by host",
+	StatusSuccess:           "success",
+	StatusInvalidOpcode:     "invalid opcode",
+	StatusInvalidField:      "invalid field",
+	StatusInternalError:     "internal error",
+	StatusAborted:           "command aborted",
+	StatusInvalidNamespace:  "invalid namespace or format",
+	StatusCommandSequence:   "command sequence error",
+	StatusInvalidDiscovery:  "invalid discovery information",
+	StatusInsufficientDisc:  "insufficient discovery resources",
+	StatusInvalidLogPage:    "invalid log page",
+	StatusAERLimit:          "asynchronous event request limit exceeded",
+	StatusConnectFormat:     "incompatible connect format",
+	StatusControllerBusy:    "controller busy",
+	StatusConnectInvalid:    "invalid connect parameters",
+	StatusRestartDiscovery:  "connect: restart discovery",
+	StatusConnectHost:       "host not allowed",
+	StatusInvalidQueueType:  "invalid queue type",
+	StatusDiscoverRestart:   "discover restart",
+	StatusAuthRequired:      "authentication required",
+	StatusANAPersistentLoss: "asymmetric access persistent loss",
+	StatusANAInaccessible:   "asymmetric access inaccessible",
+	StatusANATransition:     "asymmetric access transition",
+	StatusHostPathError:     "host path error",
+	StatusHostAborted:       "command aborted by host",
 }
 
 // Code is the status without retry delay, More and DNR: what the constants are.

@@ -26,7 +26,7 @@ type Resolver interface {
 // Backend is the subsystem behind a controller. Its methods are called by the
 // goroutines of connections, concurrently.
 //
-// It may also have the methods of [DIMBackend], [NVMBackend], [Authenticator] and [Follower].
+// It may also have the methods of [DIMBackend], [NVMBackend], [ANABackend], [Authenticator] and [Follower].
 type Backend interface {
 	// Identify describes the controller; what belongs to the transport and to the
 	// connection (CNTLID, SUBNQN, SGLS, capsule sizes, queue entry sizes) is filled in.
@@ -46,6 +46,11 @@ type NVMBackend interface {
 	Namespace(nsid uint32) *Namespace
 	// ActiveNamespaces gives the NSIDs above after in rising order, at most max.
 	ActiveNamespaces(after uint32, max int) []uint32
+}
+
+// ANABackend says how a controller reaches its namespaces, which are one group, number 1.
+type ANABackend interface {
+	ANAState(*Controller) nvme.ANAState
 }
 
 // Follower learns of the start and of the end of each controller, once each and in this order.

@@ -1,14 +1,19 @@
 package nvmetcp
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"os"
 )
 
 // FatalErrorStatus is the FES field of a termination request (TCP 3.6.2.4, 3.6.2.5).
 type FatalErrorStatus uint16
 
-// Values of FatalErrorStatus; the two directions share their meaning.
+// Values of FatalErrorStatus; the two directions share their meaning, but that
+// FESDataLimit is about R2Ts where a host sends it.
 const (
 	FESInvalidHeader        FatalErrorStatus = 1
 	FESSequence             FatalErrorStatus = 2
@@ -79,6 +84,19 @@ func (e *TerminatedError) Error() string {
 	return fmt.Sprintf("connection terminated by the peer: %s (FEI 0x%x)", e.FES, e.FEI)
 }
 
+// DialError says where [Dial] failed. Err is why, without that.
+type DialError struct {
+	SubNQN string
+	Addr   netip.AddrPort
+	Err    error
+}
+
+func (e *DialError) Error() string {
+	return fmt.Sprintf("cannot connect to %s at %s: %v", e.SubNQN, e.Addr, e.Err)
+}
+
+func (e *DialError) Unwrap() error { return e.Err }
+
 // Classes of failure of [Probe] and [Dial], for errors.Is.
 var (
 	// ErrRefused: a TCP reset answered (ECONNREFUSED).
@@ -104,10 +122,29 @@ type classError struct {
 }
 
 func (e *classError) Error() string {
-	if e.cause == nil {
-		return e.classes[0].Error()
+	class := e.classes[0].Error()
+	if why := reason(e.cause); why != "" && why != class {
+		return class + ": " + why
 	}
-	return fmt.Sprintf("%s: %s", e.classes[0], e.cause)
+	return class
+}
+
+// reason is what an error of package net says beyond what whoever reads of it knows:
+// that it was about a connection, and to where.
+func reason(err error) string {
+	var op *net.OpError
+	var call *os.SyscallError
+	switch {
+	case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "" // the class says so
+	case !errors.As(err, &op):
+		return err.Error()
+	case errors.As(op.Err, &call) && (call.Syscall == "connect" || call.Syscall == "read" || call.Syscall == "write"):
+		return call.Err.Error()
+	case op.Timeout():
+		return ""
+	}
+	return op.Err.Error()
 }
 
 func (e *classError) Unwrap() []error {

@@ -58,13 +58,13 @@ type Host struct {
 
 // Dial connects the admin queue of a controller, enables it and identifies it:
 // what the Linux host does (drivers/nvme/host/fabrics.c). It ends with ctx; each
-// step is bounded by CommandTimeout too.
+// step is bounded by CommandTimeout too. Its errors are of type [*DialError].
 func Dial(ctx context.Context, cfg HostConfig) (*Host, error) {
 	cfg.SubNQN = cmp.Or(cfg.SubNQN, nvme.DiscoveryNQN)
 	cfg.CommandTimeout = cmp.Or(cfg.CommandTimeout, defaultCommandTimeout)
 	h := &Host{cfg: cfg, events: make(chan nvme.AsyncEvent, 1)}
 	if err := h.connect(ctx); err != nil {
-		return nil, fmt.Errorf("cannot connect to %s at %s: %w", cfg.SubNQN, cfg.Addr, err)
+		return nil, &DialError{cfg.SubNQN, cfg.Addr, err}
 	}
 	if cfg.KeepAlive >= time.Millisecond {
 		h.wg.Go(h.keepAlive)

@@ -20,7 +20,8 @@ func identifyNamespaces(nvm NVMBackend, cns uint8, nsid, cdw11 uint32) ([]byte, 
 		if ns == nil {
 			return b, nvme.StatusSuccess // inactive: all zeros
 		}
-		putNamespace(b, ns)
+		_, ana := nvm.(ANABackend)
+		putNamespace(b, ns, ana)
 		return b, nvme.StatusSuccess
 	case nvme.CNSActiveNamespaces:
 		if nsid >= 0xfffffffe {
@@ -49,13 +50,16 @@ func identifyNamespaces(nvm NVMBackend, cns uint8, nsid, cdw11 uint32) ([]byte, 
 // putFormats fills in the one LBA format.
 func putFormats(b []byte, shift uint8) { b[130] = shift }
 
-func putNamespace(b []byte, ns *Namespace) {
+func putNamespace(b []byte, ns *Namespace, ana bool) {
 	le.PutUint64(b[0:], ns.Blocks)  // NSZE
 	le.PutUint64(b[8:], ns.Blocks)  // NCAP
 	le.PutUint64(b[16:], ns.Blocks) // NUSE
 	b[30] = 1                       // NMIC: may be shared by controllers
 	b[33] = 0x09                    // DLFEAT: deallocated blocks read as zeros, also by Write Zeroes
 	copy(b[104:120], ns.NGUID[:])
+	if ana {
+		le.PutUint32(b[92:], 1) // ANAGRPID
+	}
 	putFormats(b, ns.BlockShift)
 }
 

@@ -40,6 +40,7 @@ type queue struct {
 type call struct {
 	out, in  []byte
 	received int
+	sending  bool // an R2T is being answered
 	cqe      CQE
 	err      error
 	done     chan struct{}
@@ -230,21 +231,30 @@ func (q *queue) data(p *C2HData, damaged *DataDigestError) error {
 }
 
 // ready answers an R2T. The data is sent by a goroutine of its own, as a
-// controller may have to be read before it goes on reading.
+// controller may have to be read before it goes on reading. There is one for each
+// command at most: ICReq allows no more than one R2T at a time (MAXR2T 0).
 func (q *queue) ready(p *R2T) error {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	c, ok := q.pending[p.CID]
-	q.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
 		return sequenceErr("R2T for command %d, which is not under way", p.CID)
-	}
-	if uint64(p.Offset)+uint64(p.Length) > uint64(len(c.out)) || p.Length == 0 {
+	case uint64(p.Offset)+uint64(p.Length) > uint64(len(c.out)) || p.Length == 0:
 		return rangeErr("R2T for %d bytes at %d of %d", p.Length, p.Offset, len(c.out))
+	case c.sending:
+		return &ProtocolError{FESDataLimit, 0, fmt.Sprintf("R2T for command %d before the one before is answered", p.CID)}
 	}
+	c.sending = true
 	q.wg.Go(func() {
 		for off, end := int(p.Offset), int(p.Offset+p.Length); off < end; {
 			n := min(end-off, q.maxH2C)
 			d := &H2CData{p.CID, p.TTag, uint32(off), off+n == end, c.out[off : off+n]}
+			if d.Last { // with it the controller may ask for more
+				q.mu.Lock()
+				c.sending = false
+				q.mu.Unlock()
+			}
 			if q.write(d) != nil {
 				return
 			}

@@ -2,6 +2,7 @@ package nvmetcp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -63,6 +64,33 @@ func TestAbandonedCommand(t *testing.T) {
 	}
 	if string(in) != "untouched" {
 		t.Errorf("buffer of the cancelled command is %q", in)
+	}
+}
+
+// A controller that asks for the same data over and over does not make the host grow.
+func TestTooManyR2T(t *testing.T) {
+	q, controller := pipeQueue(t)
+	done := make(chan error, 1)
+	go func() {
+		sqe := SQE{nvme.OpWrite}
+		_, err := q.exec(t.Context(), &sqe, make([]byte, 8192), nil)
+		done <- err
+	}()
+	p, err := NewReader(controller, TargetSide, 8192).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r2t := &R2T{CID: p.(*CapsuleCmd).SQE.CID(), Length: 8192}
+	if err := q.handle(r2t, nil); err != nil {
+		t.Fatal(err)
+	}
+	var pe *ProtocolError // as nobody reads the answer to the first
+	if err := q.handle(r2t, nil); !errors.As(err, &pe) || pe.FES != FESDataLimit {
+		t.Errorf("the second R2T gave %v", err)
+	}
+	controller.Close()
+	if err := <-done; err == nil {
+		t.Error("the command succeeded")
 	}
 }
 

@@ -112,6 +112,9 @@ func (r *run) do(ctx context.Context) (int, error) {
 	if r.results, err = filepath.Abs(r.results); err != nil {
 		return 125, err
 	}
+	if err := os.MkdirAll(r.results, 0o755); err != nil {
+		return 125, err
+	}
 	if err := r.fill(share); err != nil {
 		return 125, fmt.Errorf("cannot prepare the guest's files: %w", err)
 	}
