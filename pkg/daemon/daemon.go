@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,8 +12,6 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
-	"github.com/spf13/cobra"
-
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/registry"
@@ -37,13 +36,6 @@ type service struct {
 	recheck func()                      // the host-wide exclusion list has changed
 	kick    func()                      // something has changed in the network
 	more    []func(context.Context)     // what runs beside
-}
-
-// options are the command line.
-type options struct {
-	conf   string
-	syslog bool
-	tron   bool
 }
 
 // daemon is what both share while they run.
@@ -75,19 +67,11 @@ const (
 
 // Execute runs the command line of a daemon and gives its exit status.
 func (p program) execute() int {
-	var o options
-	cmd := &cobra.Command{
-		Use: p.name, Short: p.about, Version: version.Version, Args: cobra.NoArgs,
-		SilenceUsage: true, SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), o) },
+	o, err := p.parse(os.Args[1:], os.Stdout)
+	if err == nil {
+		err = p.serve(context.Background(), o)
 	}
-	cmd.SetVersionTemplate(p.name + " {{.Version}}\n")
-	f := cmd.Flags()
-	f.StringVarP(&o.conf, "conf-file", "f", p.conf, "configuration file")
-	f.BoolVarP(&o.syslog, "syslog", "s", false, "log with priorities for the journal even where stderr does not lead there")
-	f.BoolVar(&o.tron, "tron", false, "start with tracing on")
-	f.BoolP("version", "v", false, "print the version and exit")
-	if err := cmd.ExecuteContext(context.Background()); err != nil {
+	if err != nil && !errors.Is(err, errShown) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", p.name, err)
 		return 1
 	}
@@ -101,6 +85,7 @@ const stopWithin = 3 * time.Second
 // serve runs the daemon until it is told to stop.
 func (p program) serve(ctx context.Context, o options) error {
 	kernel.KeepMemory()
+	frugal()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hangup := make(chan os.Signal, 1)
