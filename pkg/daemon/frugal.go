@@ -4,6 +4,8 @@ import (
 	"os"
 	"runtime"
 	rtdebug "runtime/debug"
+
+	"github.com/stas-go/stas/pkg/kernel"
 )
 
 // frugal has the Go runtime take little of the host, unless the environment says otherwise. A daemon's work is
@@ -11,6 +13,7 @@ import (
 // do, on a large host dozens of them. Its heap is a few MiB: to collect it at half the usual growth costs
 // next to nothing and saves memory on a thousand hosts.
 func frugal() {
+	kernel.SmallPages()
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
