@@ -143,6 +143,5 @@ func retryTimer(s schedule.Status) string {
 
 // Alive gives nil when the loop answers.
 func (v View) Alive(ctx context.Context) error {
-	_, err := loop.Ask(ctx, v.c.loop, func() struct{} { return struct{}{} })
-	return err
+	return v.c.loop.Alive(ctx)
 }

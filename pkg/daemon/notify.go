@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -49,24 +51,58 @@ func (notifier) reloading() { tell(sd.SdNotifyReloading, sd.SdNotifyMonotonicUse
 
 func (notifier) stopping() { tell(sd.SdNotifyStopping) }
 
-// watchdog tells systemd that the daemon lives for as long as its event loop answers.
+// watchdog tells systemd that the daemon lives for as long as its event loop answers. It is what wakes an idle daemon,
+// so it makes no timer beside its own and no socket that the runtime would watch.
 func (notifier) watchdog(ctx context.Context, alive func(context.Context) error) {
 	interval, err := sd.SdWatchdogEnabled(false)
 	if err != nil || interval <= 0 {
 		return
 	}
+	socket := dialNotify(os.Getenv("NOTIFY_SOCKET"))
+	defer socket.close()
 	tick := time.NewTicker(interval / 2)
 	defer tick.Stop()
 	for {
-		asked, cancel := context.WithTimeout(ctx, interval/2)
-		if alive(asked) == nil {
-			tell(sd.SdNotifyWatchdog)
+		if alive(ctx) == nil { // a loop that does not answer is waited for, and systemd with it
+			if socket.send(sd.SdNotifyWatchdog) != nil {
+				tell(sd.SdNotifyWatchdog)
+			}
 		}
-		cancel()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// notifySocket is a connected socket to systemd, -1 where there is none.
+type notifySocket int
+
+// dialNotify connects to the socket that NOTIFY_SOCKET names: a path, or @ and a name in the abstract namespace
+// (sd_notify(3)).
+func dialNotify(name string) notifySocket {
+	if name == "" {
+		return -1
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1
+	}
+	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: name}); err != nil {
+		_ = syscall.Close(fd)
+		return -1
+	}
+	return notifySocket(fd)
+}
+
+func (s notifySocket) send(text string) error {
+	_, err := syscall.Write(int(s), []byte(text))
+	return err
+}
+
+func (s notifySocket) close() {
+	if s >= 0 {
+		_ = syscall.Close(int(s))
 	}
 }

@@ -24,7 +24,7 @@ func openUevents() (*uevent.Monitor, error) {
 	if n, err := strconv.Atoi(os.Getenv(smallBuffer)); err == nil && n > 0 {
 		buffer = n
 	}
-	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems()})
+	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems(), Paths: kernel.DevicePaths()})
 }
 
 // watchExclusions has changed called whenever the host-wide exclusion list changes.

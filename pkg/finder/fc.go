@@ -1,6 +1,7 @@
 package finder
 
 import (
+	"errors"
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
@@ -16,6 +17,7 @@ const fcGrace = 10 * time.Second
 type fc struct {
 	ports  map[kernel.FCDiscovery]time.Time // when it was last heard of
 	asked  time.Time                        // the last kickstart
+	unsaid bool                             // it could not be said, so that silence after it means nothing
 	timer  *time.Timer                      // ends the grace
 	period *time.Timer
 }
@@ -43,17 +45,20 @@ func (f *Finder) kickstart() {
 	if f.opts.Kickstart == nil {
 		return
 	}
-	f.fc.asked = time.Now()
+	asked := time.Now()
+	f.fc.asked, f.fc.unsaid = asked, false
 	go func() {
 		if err := f.opts.Kickstart(f.ctx); err != nil && f.ctx.Err() == nil {
 			f.log.Debug("no FC kickstart", "error", err)
+			if !errors.Is(err, kernel.ErrNoFC) { // else there are no ports
+				f.loop.Post(func() { f.fc.unsaid = f.fc.unsaid || f.fc.asked.Equal(asked) })
+			}
 		}
 	}()
 	stop(&f.fc.timer)
-	asked := f.fc.asked
 	f.fc.timer = f.loop.After(fcGrace, func() {
 		for p, heard := range f.fc.ports {
-			if heard.Before(asked) {
+			if heard.Before(asked) && !f.fc.unsaid {
 				delete(f.fc.ports, p)
 			}
 		}

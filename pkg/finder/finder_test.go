@@ -399,6 +399,9 @@ func TestLooksBeforeItConnects(t *testing.T) {
 		r.pass(time.Minute)
 		r.connected(1)
 		r.lists(dc1, subsystem(0))
+		if n := r.Stats().Connects; n != 0 {
+			t.Errorf("%d connects", n)
+		}
 	})
 }
 

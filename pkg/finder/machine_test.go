@@ -237,7 +237,6 @@ func (m *machine) judge(q kernel.DisconnectRequest) {
 	case excluded || parks || twin > 1:
 	case configured || m.announced[device.Traddr]:
 		bad("it is named")
-	case strings.Contains(m.journal[len(m.journal)-1], "disconnecting what is not needed"): // it serves nothing
 	case m.cfg.Incomplete:
 		bad("the configuration may name it")
 	}

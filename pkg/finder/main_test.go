@@ -49,6 +49,7 @@ type rig struct {
 	dcRemoved int
 	journal   []string
 	watch     func(kernel.DisconnectRequest)
+	kickstart func(context.Context) error // nil: there is no FC
 }
 
 // Disconnect has every disconnect watched.
@@ -159,7 +160,7 @@ func (r *rig) start() {
 		}
 	}
 	r.f = New(Options{Connector: r, Commands: r.Host, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
-		Interfaces: func() tid.Interfaces { return nil }, Resolve: r.resolve, Store: store, Log: slog.New(journal{r}),
+		Kickstart: r.kickstart, Interfaces: func() tid.Interfaces { return nil }, Resolve: r.resolve, Store: store, Log: slog.New(journal{r}),
 		Excluded: func(t tid.TID, _ tid.Host) bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -164,8 +164,7 @@ func (d *dc) busPage() bus.Page {
 
 // Alive gives nil when the loop answers.
 func (v View) Alive(ctx context.Context) error {
-	_, err := loop.Ask(ctx, v.f.loop, func() struct{} { return struct{}{} })
-	return err
+	return v.f.loop.Alive(ctx)
 }
 
 // Close ends the connections that the configuration does not let outlive the daemon.

@@ -80,7 +80,7 @@ func (f *Finder) needless(ctrl *kernel.Controller, orphan bool) (server string, 
 			return "", false
 		}
 	}
-	return "", is || orphan || f.allKnown()
+	return "", is || orphan && !f.cfg.Incomplete || f.allKnown()
 }
 
 // allKnown says whether everything that could name a controller has spoken: only then is a connection that

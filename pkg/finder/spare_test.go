@@ -141,15 +141,19 @@ func TestForgottenConnectionEnds(t *testing.T) {
 
 // A connection whose beginning and end were both missed is not believed in.
 func TestPhantomConnection(t *testing.T) {
-	bubble(t, configured(dc1), func(r *rig) {
+	bubble(t, func(r *rig) {
+		r.target(dc1, fake.Behaviour{ConnectDelay: 5 * time.Second}, subsystem(0))
+		r.cfg.Zeroconf, r.cfg.DCGiveUp = true, 0
+	}, func(r *rig) {
 		r.LoseEvents(100)
-		r.Drop(r.dcs()[dc1].device)
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+		r.pass(time.Second)
+		r.f.Report(Announced, nil, true)
+		r.pass(10 * time.Second)
+		r.connected(0) // it was made for nothing, and ended
 		r.Overflow()
-		r.pass(5 * time.Second)
-		for _, c := range r.connections() {
-			r.Drop(c.Name) // that it was made, and that it is gone, is lost
-		}
-		r.Overflow()
+		r.pass(10 * time.Second)
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
 		r.pass(time.Minute)
 		r.connected(1)
 		d := r.dcs()[dc1]
@@ -186,6 +190,7 @@ func TestSourcesAreRemembered(t *testing.T) {
 		r.cfg.Zeroconf = true
 	}, func(r *rig) {
 		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		r.f.Report(Announced, nil, true)
 		r.configure(func(c *config.Staf) { c.Controllers = append(c.Controllers, controller(dc1)) })
 		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
 		r.configure(func(c *config.Staf) { c.Controllers = nil })

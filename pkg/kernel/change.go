@@ -34,6 +34,12 @@ var subsystems = []string{"nvme", "fc", "misc"}
 // Subsystems are those that the uevent source of a [Watcher] must deliver.
 func Subsystems() []string { return append([]string(nil), subsystems...) }
 
+// DevicePaths are where these devices are below /sys: controllers over fabrics (drivers/nvme/host/fabrics.c,
+// nvmf_device), the device that events of FC ports come from (drivers/nvme/host/fc.c, fc_udev_device), /dev/nvme-fabrics.
+func DevicePaths() []string {
+	return []string{"/devices/virtual/nvme-fabrics/", "/devices/virtual/fc/", "/devices/virtual/misc/nvme-fabrics"}
+}
+
 // flags are what events about one controller add up to.
 type flags uint8
 

@@ -22,8 +22,9 @@ const burst = 256
 
 // Loop runs posted functions on one goroutine. Make one with [New].
 type Loop struct {
-	work chan func()
-	done chan struct{}
+	work  chan func()
+	pulse chan struct{} // unbuffered: that it is received is the answer
+	done  chan struct{}
 
 	calm   time.Duration
 	onCalm func() // nil: nothing
@@ -31,7 +32,7 @@ type Loop struct {
 
 // New gives a loop that does nothing until [Loop.Run].
 func New() *Loop {
-	return &Loop{work: make(chan func(), burst), done: make(chan struct{})}
+	return &Loop{work: make(chan func(), burst), pulse: make(chan struct{}), done: make(chan struct{})}
 }
 
 // OnCalm has f called, on a goroutine of its own, whenever something was run and then nothing for d.
@@ -52,6 +53,8 @@ func (l *Loop) Run(ctx context.Context, settle func()) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-l.pulse:
+			continue
 		case f := <-l.work:
 			f()
 		}
@@ -89,6 +92,18 @@ func (l *Loop) Post(f func()) {
 // After posts f when d has passed. Stopping the timer does not recall an f that is already waiting.
 func (l *Loop) After(d time.Duration, f func()) *time.Timer {
 	return time.AfterFunc(d, func() { l.Post(f) })
+}
+
+// Alive gives nil as soon as the loop gets to it. It is no work: nothing settles after it, and calm lasts.
+func (l *Loop) Alive(ctx context.Context) error {
+	select {
+	case l.pulse <- struct{}{}:
+		return nil
+	case <-l.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Ask runs f on l and gives its result. It is how another goroutine, such as

@@ -88,3 +88,38 @@ func TestCalmIsToldOncePerActivity(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// The watchdog's question is answered and is no work: it neither settles nor ends the calm, and a busy loop answers late.
+func TestAliveIsNoWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := loop.New()
+		var calm, settled atomic.Int32
+		l.OnCalm(5*time.Second, func() { calm.Add(1) })
+		go l.Run(ctx, func() { settled.Add(1) })
+		time.Sleep(time.Minute)
+		calmBefore, settledBefore := calm.Load(), settled.Load()
+		for range 10 {
+			if err := l.Alive(ctx); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if calm.Load() != calmBefore || settled.Load() != settledBefore {
+			t.Errorf("ten questions: told of calm %d times, settled %d times", calm.Load()-calmBefore, settled.Load()-settledBefore)
+		}
+		l.Post(func() { time.Sleep(time.Hour) })
+		synctest.Wait()
+		short, end := context.WithTimeout(ctx, time.Second)
+		defer end()
+		if err := l.Alive(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Alive of a busy loop: %v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		cancel()
+		synctest.Wait()
+		if err := l.Alive(t.Context()); !errors.Is(err, loop.ErrStopped) {
+			t.Errorf("Alive after the end: %v", err)
+		}
+	})
+}

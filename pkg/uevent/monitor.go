@@ -41,6 +41,10 @@ type Options struct {
 	Group      Group    // 0 means Kernel
 	Subsystems []string // nil means all
 	Buffer     int      // bytes of receive buffer, 0 means 8 MiB
+
+	// Paths, below /sys, are where the devices of interest are: what the kernel tells of others never reaches the buffer.
+	// nil means all. Events of udev, which begin otherwise, are not filtered.
+	Paths []string
 }
 
 // Monitor is an open subscription. Receive is for one goroutine; Close may come from any.
@@ -94,6 +98,14 @@ func subscribe(fd int, opt Options) error {
 	// The sender's credentials: anybody with CAP_NET_ADMIN in this namespace may send to the group.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return err
+	}
+	if len(opt.Paths) > 0 {
+		program, err := filter(opt.Paths)
+		if err != nil {
+			return err
+		}
+		// Before the first event can come. A kernel without socket filters delivers all, and Receive picks.
+		_ = attach(fd, program)
 	}
 	return unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: uint32(opt.Group)})
 }

@@ -27,9 +27,17 @@ func many(n int, more string) string {
 }
 
 // TestFinderDeadAddresses has 50 discovery controllers among 60 addresses that are none: 50 swallow SYNs, 10 accept and
-// stay silent. The 50 come up as fast as without the others. (Twice as many take an emulated machine minutes.)
-func TestFinderDeadAddresses(t *testing.T) {
-	const good, holes, silent = 50, 50, 10
+// stay silent. The 50 come up as fast as without the others. (That many because twice as many take an emulated machine
+// minutes; TestFinderAllDeadAddresses has them. On a host in memory pkg/finder shows that none of 220 is late.)
+func TestFinderDeadAddresses(t *testing.T) { deadAddresses(t, 50, 50, 10, time.Minute) }
+
+// TestFinderAllDeadAddresses is the same with 100 that swallow SYNs, 20 that are silent, and 100 good ones.
+func TestFinderAllDeadAddresses(t *testing.T) {
+	long(t)
+	deadAddresses(t, 100, 100, 20, 5*time.Minute)
+}
+
+func deadAddresses(t *testing.T, good, holes, silent int, within time.Duration) {
 	var lines []string
 	for i := range good {
 		lines = append(lines, fmt.Sprintf("transport=tcp;traddr=127.0.1.%d", i+1))
@@ -55,7 +63,7 @@ func TestFinderDeadAddresses(t *testing.T) {
 		events := fabric.Record(t)
 		began := time.Now()
 		fabric.Start(t, "stafd")
-		events.Await(t, time.Minute, good, "change", "connected")
+		events.Await(t, within, good, "change", "connected")
 		took := events.Events()[len(events.Events())-1].Time.Sub(began)
 		if n := len(liveDCs(t)); n != good {
 			t.Errorf("%d discovery controllers are live, not %d", n, good)
@@ -68,7 +76,7 @@ func TestFinderDeadAddresses(t *testing.T) {
 	run(false) // what is read and loaded only once does not count
 	without := run(false)
 	with := run(true)
-	t.Logf("%d up %v after systemctl start, %v beside %d dead addresses", good, without.Round(10*time.Millisecond), with.Round(10*time.Millisecond), holes+silent)
+	t.Logf("%d up %v after systemctl start, %v beside %d dead addresses: %.2f times as long", good, without.Round(10*time.Millisecond), with.Round(10*time.Millisecond), holes+silent, with.Seconds()/without.Seconds())
 	// The aim is a second more. What must hold on any machine, emulated and busy: each dead address that reached
 	// the kernel would cost three seconds.
 	if limit := 2*without + 5*time.Second; with > limit {

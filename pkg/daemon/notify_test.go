@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The watchdog is told for as long as the loop answers, and not once it hangs.
+func TestWatchdog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	const interval = 40 * time.Millisecond
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", strconv.FormatInt(interval.Microseconds(), 10))
+	t.Setenv("WATCHDOG_PID", "")
+	var hangs, failing atomic.Bool
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		notifier{}.watchdog(ctx, func(ctx context.Context) error {
+			if hangs.Load() {
+				<-ctx.Done()
+			}
+			if failing.Load() {
+				return errors.New("stopped")
+			}
+			return ctx.Err()
+		})
+	}()
+	told := func(within time.Duration) bool {
+		buf := make([]byte, 100)
+		_ = systemd.SetReadDeadline(time.Now().Add(within))
+		n, err := systemd.Read(buf)
+		if err == nil && string(buf[:n]) != "WATCHDOG=1" {
+			t.Errorf("told %q", buf[:n])
+		}
+		return err == nil
+	}
+	for range 5 {
+		if !told(10 * time.Second) {
+			t.Fatal("the watchdog is not told")
+		}
+	}
+	failing.Store(true)
+	for told(10 * interval) { // what was on its way
+	}
+	failing.Store(false)
+	if !told(10 * time.Second) {
+		t.Error("the watchdog is not told again")
+	}
+	hangs.Store(true)
+	for told(10 * interval) {
+	}
+	cancel()
+	<-ended
+}

@@ -1,0 +1,84 @@
+package finder
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
+)
+
+const (
+	fcTarget = "nn-0x20001100aa000001:pn-0x20001100aa000002"
+	fcHost   = "nn-0x20001100ab000001:pn-0x20001100ab000002"
+)
+
+// fibre gives a rig a discovery port that answers kickstarts as long as it is there, and the number of them.
+func fibre(there *bool, refused *error) (prepare func(*rig), kicks *int) {
+	kicks = new(int)
+	return func(r *rig) {
+		r.AddTarget(tid.TID{Transport: nvme.FC, Traddr: fcTarget, HostTraddr: fcHost, NQN: nvme.DiscoveryNQN}, fake.Behaviour{Kind: tid.Discovery})
+		r.cfg.DCGiveUp = 0
+		r.kickstart = func(context.Context) error {
+			*kicks++
+			if *refused != nil {
+				return *refused
+			}
+			if *there {
+				r.FCEvent(fcTarget, fcHost)
+			}
+			return nil
+		}
+	}, kicks
+}
+
+// A port that answers the kickstart is connected; when its connection ends the ports are asked anew.
+func TestFCPortIsAskedAgainAfterALoss(t *testing.T) {
+	there, refused := true, error(nil)
+	prepare, kicks := fibre(&there, &refused)
+	bubble(t, prepare, func(r *rig) {
+		r.pass(20 * time.Second)
+		r.connected(1)
+		before := *kicks
+		r.Drop(r.connections()[0].Name)
+		synctest.Wait()
+		if *kicks != before+1 {
+			t.Errorf("%d kickstarts after a loss, want one", *kicks-before)
+		}
+		r.pass(20 * time.Second)
+		r.connected(1)
+	})
+}
+
+// A port that stays silent after a kickstart is no longer named. One that could not be asked is.
+func TestFCSilenceCountsOnlyAfterAQuestion(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		refused error
+		named   bool
+	}{
+		{"asked", nil, false},
+		{"not asked", errors.New("the worker has died"), true},
+		{"no FC any more", kernel.ErrNoFC, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			there, refused := true, error(nil)
+			prepare, _ := fibre(&there, &refused)
+			bubble(t, prepare, func(r *rig) {
+				r.pass(20 * time.Second)
+				there, refused = false, c.refused
+				r.AddTarget(tid.TID{Transport: nvme.FC, Traddr: fcTarget, HostTraddr: fcHost, NQN: nvme.DiscoveryNQN}, fake.Behaviour{Kind: tid.Discovery, Hang: true})
+				r.Drop(r.connections()[0].Name)
+				r.pass(20 * time.Second)
+				if d := r.dcs()[fcTarget]; d.named != c.named {
+					t.Errorf("named: %v, want %v; %+v", d.named, c.named, d)
+				}
+			})
+		})
+	}
+}
