@@ -206,7 +206,8 @@ func (c Controller) line2(defaults tid.Params) (line string, lost []string) {
 	line = c.address3() + ";nqn=" + c.NQN
 	if nqn := cmp.Or(c.HostNQN, c.Scope.Host.NQN); nqn != "" {
 		line += ";host-nqn=" + nqn
-		if id, ok := nvme.HostIDFromNQN(nqn); c.Scope.Host.ID != "" && (!ok || id.String() != strings.ToLower(c.Scope.Host.ID)) {
+		// For a host-nqn the daemons compute the ID.
+		if id := c.Scope.Host.ID; id != "" && !strings.EqualFold(id, nvme.HostIDFor(nqn).String()) {
 			lost = append(lost, "host ID "+c.Scope.Host.ID)
 		}
 	}
@@ -214,6 +215,12 @@ func (c Controller) line2(defaults tid.Params) (line string, lost []string) {
 		p := &params[i]
 		value, usual := p.text3(&c.Params), p.text3(&defaults)
 		switch {
+		case p.key == "tls":
+			// Whether a key alone means TLS depends on where it stands: it is said wherever there is any doubt.
+			keyed := !c.Params.TLSKey.IsZero() || c.Params.TLSKeyIdentity != ""
+			if want := c.Params.WantsTLS(); want && defaults.TLS != tid.On || !want && (keyed || defaults.TLS == tid.On) {
+				line += ";" + p.key + "=" + strconv.FormatBool(want)
+			}
 		case value == usual:
 		case value == "" && p.flag != nil:
 			line += ";" + p.key + "=" + strconv.FormatBool(false)

@@ -136,9 +136,7 @@ func (f *fabricsFile) params(dst *tid.Params, base tid.Params, layers []layer, r
 	*dst = base
 	ok := true
 	for _, l := range layers {
-		if dst.TLS == tid.Off && (l["tls-key"].value != "" || l["tls-key-identity"].value != "") {
-			dst.TLS = tid.Unset // a key is for TLS, unless its own section says otherwise
-		}
+		l.choose(dst)
 		for i := range params {
 			p := &params[i]
 			for _, key := range []string{p.key, p.other} {
@@ -173,6 +171,28 @@ func (f *fabricsFile) endpointAt(e entry) *endpoint {
 		}
 	}
 	return nil
+}
+
+// choose undoes what lower layers say of TLS where l means something else: a connection has one of TLS with a key of
+// its own and secure concatenation. A key is for TLS, unless its own section says otherwise.
+func (l layer) choose(dst *tid.Params) {
+	says := func(key string) tid.Flag {
+		v, err := parseCBool(l[key].value)
+		if err != nil {
+			return tid.Unset
+		}
+		return tid.SetFlag(v)
+	}
+	tls, concat := says("tls"), says("concat")
+	switch keyed := l["tls-key"].value != "" || l["tls-key-identity"].value != ""; {
+	case concat == tid.On && tls == tid.Unset:
+		dst.TLS = tid.Unset
+	case keyed && tls == tid.Unset, tls == tid.On:
+		if dst.TLS == tid.Off {
+			dst.TLS = tid.Unset
+		}
+		dst.Concat = tid.Unset
+	}
 }
 
 // override sets value in the spelling of the 3.x grammar, or undoes what was set where it is empty.

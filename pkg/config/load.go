@@ -103,8 +103,16 @@ func (c *Common) merge(kind tid.Kind, scope *Scope, set *fabricsSet, r *report) 
 	for i := range c.Controllers {
 		l := &c.Controllers[i]
 		l.Params = l.Given.Over(c.Defaults)
-		if l.Given.WantsTLS() {
+		// A connection has one of TLS with a key of its own and secure concatenation: what the line says goes before
+		// what is said for all.
+		switch g := l.Given; {
+		case g.WantsTLS():
 			l.Params.TLS = tid.On // a line with a key, below a tls=false for all
+			if g.Concat == tid.Unset {
+				l.Params.Concat = tid.Off
+			}
+		case g.Concat == tid.On && g.TLS == tid.Unset:
+			l.Params.TLS = tid.Off
 		}
 	}
 	if set != nil {

@@ -36,3 +36,47 @@ func TestKeyMeansTLS(t *testing.T) {
 		t.Errorf("defaults: %v", stac.Defaults.TLS)
 	}
 }
+
+// TestOneWayToSecure: tls and concat exclude each other in the kernel, and what is said more closely goes before what is said for all,
+// in both grammars alike.
+func TestOneWayToSecure(t *testing.T) {
+	const key = "tls-key=4711"
+	for _, c := range []struct {
+		all, own string
+		want     string
+	}{
+		{"concat=true", "", "concat"},
+		{"concat=true", "tls=true", "tls"},
+		{"concat=true", key, "tls"},
+		{"tls=true", "concat=true", "concat"},
+		{"tls=true", "concat=false", "tls"},
+		{"tls=false", key, "tls"},
+		{"tls=false\nconcat=true", key, "tls"},
+		{"concat=true", key + "|tls=false", "concat"},
+		{"tls=true", key + "|concat=true", "concat"},
+		{key, "concat=true", "concat"},
+		{"", "tls=true|concat=true", "tls concat"}, // which the kernel refuses
+	} {
+		dir := t.TempDir()
+		own := strings.ReplaceAll(c.own, "|", ";")
+		two := Files{Own: write(t, dir, "stacd.conf", "[Global]\n"+c.all+"\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1;nqn=nqn.2014-08.org.example:a;"+own+"\n")}
+		three := Files{Own: write(t, dir, "none.conf", ""), Fabrics: write(t, dir, "nvme-stas.conf", "[I/O Controller Defaults]\n"+c.all+
+			"\n[Subsystem]\nnqn=nqn.2014-08.org.example:a\n"+strings.ReplaceAll(c.own, "|", "\n")+"\ncontroller=transport=tcp;traddr=192.0.2.1\n")}
+		for name, f := range map[string]Files{"2.x": two, "3.x": three} {
+			v, problems, err := LoadStac(f)
+			if err != nil || len(problems) > 0 || len(v.Controllers) != 1 {
+				t.Fatal(v, problems, err)
+			}
+			var got []string
+			if v.Controllers[0].Params.WantsTLS() {
+				got = append(got, "tls")
+			}
+			if v.Controllers[0].Params.Concat == tid.On {
+				got = append(got, "concat")
+			}
+			if s := strings.Join(got, " "); s != c.want {
+				t.Errorf("%s: %q for all and %q for one is %q, want %q", name, c.all, c.own, s, c.want)
+			}
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 const (
 	stateIdle          = "idle"
 	stateWaiting       = "waiting"
+	stateNoKey         = "no-key" // waiting, and a key that is demanded is missing
 	stateProbing       = "probing"
 	stateQueued        = "queued"
 	stateConnecting    = "connecting"
@@ -85,6 +86,9 @@ func (c *Connector) state(i *ioc, s schedule.Status) string {
 	case schedule.Ready:
 		return stateQueued
 	case schedule.Waiting:
+		if kernel.KeyMissing(s.LastErr) {
+			return stateNoKey
+		}
 		return stateWaiting
 	case schedule.Up:
 		return stateConnecting // made, and about to be seen

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -311,6 +312,19 @@ func TestWhyItIsNotConnected(t *testing.T) {
 			s.Errorf("%+v", o)
 		}
 	})
+}
+
+// That a key is missing, which only a human can heal, is told from a target that is out of reach.
+func TestMissingKeyIsAState(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{syscall.ENOKEY: "no-key", syscall.EKEYREJECTED: "waiting", syscall.ECONNREFUSED: "waiting"} {
+		show(t, func(s *shown) {
+			s.host.AddTarget(targetA, fake.Behaviour{Errno: errno})
+			s.configure(tid.Params{}, targetA)
+			if o := s.is(want, ""); o.LastError == "" || o.NextRetry.IsZero() {
+				s.Errorf("%v: %+v", errno, o)
+			}
+		})
+	}
 }
 
 // A connection of ours that nothing wants any more is there to be seen, with the reason why it is kept.

@@ -57,6 +57,22 @@ type daemon struct {
 	again    chan struct{} // something outside of the configuration files asks for a reload
 }
 
+// ownership is the registry. Who takes over a connection answers for what the kernel shows of it: somebody else may
+// have made it with a secret, and left that for everybody to read.
+type ownership struct {
+	*registry.Dir
+	sysfs kernel.Sysfs
+}
+
+// Claim registers an owner where there is none.
+func (o ownership) Claim(name, owner string) (seqnum string, err error) {
+	seqnum, err = o.Dir.Claim(name, owner)
+	if err == nil {
+		o.sysfs.ShutSecrets(name)
+	}
+	return seqnum, err
+}
+
 // Places of the host. Tests of the whole daemon run where these are real.
 const (
 	registryRoot = "/run/nvme/registry"

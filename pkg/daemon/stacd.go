@@ -21,7 +21,7 @@ func buildStacd(d *daemon) service {
 	pages := bus.NewPagesClient(bus.Options{Log: d.log})
 	old := newOutdated(d, "stacctl")
 	c := connector.New(connector.Options{
-		Connector: d.worker, Warm: d.worker.Warm, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: d.registry,
+		Connector: d.worker, Warm: d.worker.Warm, Prober: prober{}, Pages: pages, Changes: d.watcher.Changes(), Ownership: ownership{d.registry, d.sysfs},
 		Read: d.sysfs.Controller, Attached: d.sysfs.Attached, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
 		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
 	})

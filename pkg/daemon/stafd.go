@@ -24,7 +24,7 @@ func buildStafd(d *daemon) service {
 	old := newOutdated(d, "stafctl")
 	f := finder.New(finder.Options{
 		Connector: d.worker, Commands: d.worker, Kickstart: d.worker.Kickstart, Prober: prober{}, Changes: d.watcher.Changes(),
-		Ownership: d.registry, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
+		Ownership: ownership{d.registry, d.sysfs}, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
 		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
 	})
 	old.names = f.View().Outdated

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/schedule"
 )
 
@@ -11,6 +12,7 @@ import (
 const (
 	stateIdle          = "idle"
 	stateWaiting       = "waiting"
+	stateNoKey         = "no-key" // waiting, and a key that is demanded is missing
 	stateProbing       = "probing"
 	stateQueued        = "queued"
 	stateConnecting    = "connecting"
@@ -115,6 +117,9 @@ func (f *Finder) sessionState(d *dc, s schedule.Status) string {
 	case schedule.Ready:
 		return stateQueued
 	case schedule.Waiting:
+		if kernel.KeyMissing(s.LastErr) {
+			return stateNoKey
+		}
 		return stateWaiting
 	case schedule.Up:
 		return stateConnecting // made, and about to be seen

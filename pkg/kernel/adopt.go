@@ -9,7 +9,7 @@ import (
 )
 
 // Adopt registers the connections that killed workers of this run directory made and could
-// not register: controllers that fit an intent nobody is at any more and that belong to nobody. It
+// not register, and shuts their secrets: controllers that fit an intent nobody is at any more and that belong to nobody. It
 // gives their names, and removes the intents it dealt with. A daemon calls it when it
 // starts; a Worker does so itself when its process is killed, before the calls that
 // waited fail with [ErrWorkerDied].
@@ -42,13 +42,18 @@ func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted
 		if c.FitTo(i.Kind, i.TID, nil) == tid.NoFit || i.Host.NQN != "" && c.HostNQN != i.Host.NQN {
 			continue
 		}
-		if reg.Owner(c.Name).Kind() != registry.KindNone {
+		switch owner := reg.Owner(c.Name); {
+		case owner.Is(w.opt.Owner): // registered, and no more than that
+			Sysfs{w.opt.SysRoot}.ShutSecrets(c.Name)
+			continue
+		case owner.Kind() != registry.KindNone:
 			continue
 		}
 		if _, e := reg.Claim(c.Name, w.opt.Owner); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot adopt a connection that was begun: %w", e))
 			continue
 		}
+		Sysfs{w.opt.SysRoot}.ShutSecrets(c.Name)
 		adopted = append(adopted, c.Name)
 	}
 	return adopted, err

@@ -51,7 +51,7 @@ func TestKilledWorker(t *testing.T) {
 	r := connectTo("192.0.2.1")
 	kill := func(t *testing.T, b *bench) {
 		t.Helper()
-		b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+		b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n", "dhchap_secret", "DHHC-1:00:another\n"))
 		b.controller("nvme2", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.2,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
 		wake := b.hang("192.0.2.1")
 		defer wake()
@@ -69,6 +69,9 @@ func TestKilledWorker(t *testing.T) {
 		t.Helper()
 		if o := b.registry().Owner("nvme1"); !o.Is(registry.Stas) {
 			t.Errorf("owner %v", o)
+		}
+		if info, err := os.Stat(b.root + "/class/nvme/nvme1/dhchap_secret"); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the secret of what was adopted: %v, %v", info, err)
 		}
 		if o := b.registry().Owner("nvme2"); o.Kind() != registry.KindNone {
 			t.Errorf("owner %v of what was not meant", o)
@@ -88,7 +91,7 @@ func TestKilledWorker(t *testing.T) {
 	})
 	t.Run("next daemon", func(t *testing.T) {
 		b := newBench(t, nil)
-		b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+		b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n", "dhchap_secret", "DHHC-1:00:another\n"))
 		held, err := Intent{TID: r.TID, Kind: r.Kind, Host: r.Host}.note(b.run)
 		if err != nil {
 			t.Fatal(err)

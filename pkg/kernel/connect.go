@@ -75,13 +75,13 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 	}
 	// Nothing comes before the entry: until it is there, others take the controller for unowned.
 	warning := h.register(c.Name(), w)
+	h.sysfs.ShutSecrets(c.Name())
 	if warning == nil {
 		intent.done()
 	} else {
 		intent.leave()
 		leftOut = append(leftOut, warning.Error())
 	}
-	h.shutSecrets(c.Name())
 	c.Took, c.Warnings = took, leftOut
 	return c, nil
 }

@@ -114,6 +114,13 @@ var adviceOn = map[syscall.Errno]string{
 	syscall.EBUSY:         "the transport's module is being unloaded",
 }
 
+// KeyMissing says of an error whether a connect failed as a key is missing that the target or the configuration
+// demands: somebody has to configure it.
+func KeyMissing(err error) bool {
+	var e *ConnectError
+	return errors.As(err, &e) && e.Class == Auth && (e.Errno == 0 || e.Errno == syscall.ENOKEY)
+}
+
 // failed makes a ConnectError of what a write gave.
 func failed(t tid.TID, err error, took time.Duration) *ConnectError {
 	e := &ConnectError{TID: t, Took: took}

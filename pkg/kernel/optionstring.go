@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ type wanted struct {
 	DHCHAPSecret   string
 	DHCHAPCtrl     string
 }
+
+// Format implements [fmt.Formatter]: in the worker secrets are plain text, and nothing but the pipe and the kernel has them.
+func (w wanted) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "connect ", w.TID) }
 
 func newWanted(r ConnectRequest) wanted {
 	w := wanted{TID: r.TID, Kind: r.Kind, Host: r.Host, Owner: r.Owner, Attributes: r.Attributes,

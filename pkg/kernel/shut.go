@@ -10,10 +10,11 @@ import (
 // mode 0644 (drivers/nvme/host/sysfs.c). Kernels without authentication do not have them.
 var secretAttrs = []string{"dhchap_secret", "dhchap_ctrl_secret"}
 
-// shutSecrets takes from others the right to read a controller's secrets.
-func (h *host) shutSecrets(name string) {
+// ShutSecrets takes from others the right to read the secrets of a controller of ours, which
+// the kernel shows to everybody.
+func (s Sysfs) ShutSecrets(name string) {
 	for _, attr := range secretAttrs {
-		_ = unix.Chmod(h.sysfs.classDir()+"/"+name+"/"+attr, 0o600)
+		_ = unix.Chmod(s.classDir()+"/"+name+"/"+attr, 0o600)
 	}
 }
 
@@ -48,7 +49,7 @@ func (h *host) shutMeanwhile(w *wanted) (end func()) {
 			names, _ := h.sysfs.Names()
 			for _, n := range names {
 				if !known[n] && h.holdsSecret(n, w) {
-					h.shutSecrets(n)
+					h.sysfs.ShutSecrets(n)
 					return
 				}
 			}
