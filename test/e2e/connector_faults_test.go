@@ -39,12 +39,12 @@ func awaitConnecting(t *testing.T, f *fabricsim.Fabric, seq uint64, name string)
 	return time.Now()
 }
 
-// TestUnwantedDuringConnect takes a subsystem out of the zones while the kernel is busy with a connect to it that takes twelve seconds:
+// TestUnwantedDuringConnect takes a subsystem out of the zones while the kernel is busy with a connect to it that takes ten seconds:
 // once that is through the controller goes. What else is to be disconnected meanwhile does not wait for it.
 func TestUnwantedDuringConnect(t *testing.T) {
 	fabric.Clean(t)
 	f := simulate(t, strings.Replace(zoned, "ports = p1 p2", "ports = p1", 1))
-	const takes = 12 * time.Second
+	const takes = 10 * time.Second
 	slowly(t, f, "sim3", takes)
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
 	simOnce(t, patience, "sim1", "sim2")
@@ -69,6 +69,8 @@ func TestUnwantedDuringConnect(t *testing.T) {
 	nothingLost(t, before, events)
 
 	// Unwanted and wanted again while it is being connected: it stays.
+	must(t, f.RemoveFault("slow"))
+	slowly(t, f, "sim3", 4*time.Second)
 	seq = lastEvent(f)
 	must(t, f.AddToZone("here", "sim3"))
 	awaitConnecting(t, f, seq, "sim3")
