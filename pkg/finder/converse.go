@@ -3,6 +3,7 @@ package finder
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -203,7 +204,12 @@ func (f *Finder) takePage(d *dc, log *nvme.DiscoveryLog) {
 		last := d.page
 		d.page = &page{revision: nextRevision(last, now), genctr: log.GenCtr, readAt: now, entries: entries, dropped: uint32(log.Dropped),
 			referrals: referralsOf(entries)}
-		f.log.Info("discovery log page changed", "dc", d.id(), "device", d.device.Name, "records", len(entries), "generation", log.GenCtr)
+		// stacd says what comes of a change, and one line for each is enough.
+		level := slog.LevelDebug
+		if last == nil {
+			level = slog.LevelInfo
+		}
+		f.log.Log(f.ctx, level, "new discovery log page", "dc", d.id(), "device", d.device.Name, "records", len(entries), "generation", log.GenCtr)
 		f.resolveSources = f.resolveSources || last == nil || !slices.Equal(last.referrals, d.page.referrals)
 		f.announce(d)
 	}

@@ -105,7 +105,7 @@ func TestRetriesAreSpread(t *testing.T) {
 		})
 		r.pass(time.Minute)
 		most := 0
-		for range 100 {
+		for range 500 { // longer than any of them waits
 			n := len(r.probed)
 			r.pass(20 * time.Millisecond)
 			most = max(most, len(r.probed)-n)

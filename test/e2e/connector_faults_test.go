@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long these tests wait for what has to come; where it is about when it comes they measure.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // slowly has each connect to one of the simulated subsystems take this long, inside the kernel.
 func slowly(t *testing.T, f *fabricsim.Fabric, name string, takes time.Duration) {
@@ -25,12 +25,12 @@ func slowly(t *testing.T, f *fabricsim.Fabric, name string, takes time.Duration)
 	must(t, f.AddFault(fabricsim.FaultConfig{Name: "slow", Subsystem: name, Step: "connect", Action: "delay=" + takes.String()}))
 }
 
-// awaitConnecting waits until the kernel has a controller of the subsystem that is not through its first connect.
-func awaitConnecting(t *testing.T, name string) time.Time {
+// awaitConnecting waits until a connect to the subsystem hangs in what slowly has put there, after event number seq.
+func awaitConnecting(t *testing.T, f *fabricsim.Fabric, seq uint64, name string) time.Time {
 	t.Helper()
 	fabric.Eventually(t, patience, func() error {
-		for _, c := range fabric.Controllers(t) {
-			if c.NQN == simPrefix+name && c.State == "connecting" {
+		for _, e := range f.Events(seq) {
+			if e.Kind == "fault" && e.Subsystem == simPrefix+name && strings.HasSuffix(e.Detail, "at connect") {
 				return nil
 			}
 		}
@@ -39,19 +39,20 @@ func awaitConnecting(t *testing.T, name string) time.Time {
 	return time.Now()
 }
 
-// TestUnwantedDuringConnect takes a subsystem out of the zones while the kernel is busy with a connect to it that takes twelve seconds:
+// TestUnwantedDuringConnect takes a subsystem out of the zones while the kernel is busy with a connect to it that takes ten seconds:
 // once that is through the controller goes. What else is to be disconnected meanwhile does not wait for it.
 func TestUnwantedDuringConnect(t *testing.T) {
 	fabric.Clean(t)
 	f := simulate(t, strings.Replace(zoned, "ports = p1 p2", "ports = p1", 1))
-	const takes = 12 * time.Second
+	const takes = 10 * time.Second
 	slowly(t, f, "sim3", takes)
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
 	simOnce(t, patience, "sim1", "sim2")
 	before, events := fabric.Live(t, simPrefix+"sim1"), fabric.Record(t)
 
+	seq := lastEvent(f)
 	must(t, f.AddToZone("here", "sim3"))
-	began := awaitConnecting(t, "sim3")
+	began := awaitConnecting(t, f, seq, "sim3")
 	must(t, f.RemoveFromZone("here", "sim2", "sim3"))
 	fabric.AwaitGone(t, patience, simPrefix+"sim2")
 	other := time.Since(began)
@@ -68,8 +69,11 @@ func TestUnwantedDuringConnect(t *testing.T) {
 	nothingLost(t, before, events)
 
 	// Unwanted and wanted again while it is being connected: it stays.
+	must(t, f.RemoveFault("slow"))
+	slowly(t, f, "sim3", 4*time.Second)
+	seq = lastEvent(f)
 	must(t, f.AddToZone("here", "sim3"))
-	awaitConnecting(t, "sim3")
+	awaitConnecting(t, f, seq, "sim3")
 	must(t, f.RemoveFromZone("here", "sim3"))
 	fabric.Never(t, time.Second, func() error { return nil }) // so that it is seen
 	must(t, f.AddToZone("here", "sim3"))
@@ -116,6 +120,17 @@ func halt(t *testing.T, pid int) (release func()) {
 	return release
 }
 
+// nextName is the device name that the kernel gives next: the lowest number that is free.
+func nextName(t *testing.T) string {
+	t.Helper()
+	for n := 0; ; n++ {
+		name := fmt.Sprintf("nvme%d", n)
+		if _, err := os.Stat("/sys/class/nvme/" + name); err != nil {
+			return name
+		}
+	}
+}
+
 // TestOwnerAppearsBeforeTheAction has another orchestrator write its name between stacd's decision and the act: what was to be
 // disconnected stays, what was to be connected is left to the other, and neither owner changes.
 func TestOwnerAppearsBeforeTheAction(t *testing.T) {
@@ -131,31 +146,33 @@ func TestOwnerAppearsBeforeTheAction(t *testing.T) {
 	}
 	kept := fabric.Live(t, simPrefix+"sim2")[0]
 
-	// The worker starts with a first connect, and stops before the next request.
+	// The worker is stopped in the middle of a connect: what it is asked for from now on waits.
+	slowly(t, f, "sim3", 3*time.Second)
+	seq := lastEvent(f)
 	must(t, f.AddToZone("here", "sim3"))
-	simOnce(t, patience, "sim1", "sim2", "sim3")
+	awaitConnecting(t, f, seq, "sim3")
 	release := halt(t, worker(t, "stacd"))
+	fabric.AwaitLive(t, patience, simPrefix+"sim3") // the kernel is through
 	must(t, f.RemoveFromZone("here", "sim2"))
-	decided := func(text string) {
-		t.Helper()
-		fabric.Eventually(t, patience, func() error {
-			if !strings.Contains(fabric.Journal(t, since, "stacd"), text) {
-				return fmt.Errorf("stacd has not said %q", text)
-			}
-			return nil
-		})
-	}
-	decided("disconnecting, as nothing lists it any more")
+	fabric.Eventually(t, patience, func() error {
+		if !strings.Contains(fabric.Journal(t, since, "stacd"), "disconnecting, as nothing lists it any more") {
+			return fmt.Errorf("stacd has not decided to disconnect sim2")
+		}
+		return nil
+	})
 	own(kept.Name)
 	must(t, f.AddToZone("here", "sim4"))
 	fabric.Eventually(t, patience, func() error {
-		if out := fabric.Run(t, "stacctl", "status"); !strings.Contains(out, "connecting") {
+		if out := fabric.Run(t, "stacctl", "status"); !strings.Contains(out, "sim4") {
 			return fmt.Errorf("stacd is not about to connect sim4: %s", out)
 		}
 		return nil
 	})
-	theirs := mustAttach(t, "p1", simPrefix+"sim4", "")
-	own(theirs)
+	theirs := nextName(t)
+	own(theirs) // as early as may be
+	if name := mustAttach(t, "p1", simPrefix+"sim4", ""); name != theirs {
+		t.Fatalf("the kernel made %s, not %s", name, theirs)
+	}
 	release()
 	fabric.Never(t, quiet, func() error {
 		for _, name := range []string{kept.Name, theirs} {

@@ -27,7 +27,7 @@ func TestFirstPathsFirst(t *testing.T) {
 	events := fabric.Record(t)
 	fabric.Start(t, "stafd", "stacd")
 	const all = 2 + 2*(n-own)
-	events.Await(t, time.Minute, all, "change", "connected")
+	events.Await(t, 5*time.Minute, all, "change", "connected")
 	fabric.Eventually(t, patience, func() error {
 		for _, c := range fabric.Controllers(t) {
 			if c.State != "live" || c.Owner() != "stas" {

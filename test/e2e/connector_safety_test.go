@@ -67,11 +67,11 @@ func TestDataSafety(t *testing.T) {
 			return nil
 		})
 	}
-	settled(30 * time.Second)
+	settled(patience)
 	load := fabric.StartFiles(t, fabric.BlockDevice(t, 10*time.Second, disk.NQN, 1))
 	whole := func() { // both paths of the disk are there
 		t.Helper()
-		fabric.Eventually(t, time.Minute, func() error {
+		fabric.Eventually(t, patience, func() error {
 			if n := len(fabric.Live(t, disk.NQN)); n != 2 {
 				return fmt.Errorf("the disk has %d paths", n)
 			}
@@ -91,7 +91,7 @@ func TestDataSafety(t *testing.T) {
 		"path": func() { // the subsystem leaves one of its two ports, and the page says so
 			p := ports[rand.N(2)]
 			p.Unlink(t, disk)
-			fabric.Eventually(t, time.Minute, func() error {
+			fabric.Eventually(t, patience, func() error {
 				if n := len(fabric.Live(t, disk.NQN)); n != 1 {
 					return fmt.Errorf("the disk has %d live paths", n)
 				}
@@ -134,7 +134,7 @@ func TestDataSafety(t *testing.T) {
 			turns[name]()
 		}
 	}
-	settled(time.Minute)
+	settled(patience)
 	registryRight(t, patience)
 	load.Stop(t)
 	t.Logf("%d kills of each daemon in %v", kills, time.Since(began).Round(time.Second))

@@ -22,7 +22,7 @@ func interrupt(t *testing.T, unit, how string) {
 	fabric.Run(t, "systemctl", "reset-failed", unit)
 	before := fabric.MainPID(t, unit)
 	fabric.Signal(t, unit, "KILL")
-	fabric.Eventually(t, 20*time.Second, func() error {
+	fabric.Eventually(t, time.Minute, func() error {
 		if pid := fabric.MainPID(t, unit); pid == 0 || pid == before || fabric.Property(t, unit, "ActiveState") != "active" {
 			return fmt.Errorf("%s is %s with process %d", unit, fabric.Property(t, unit, "ActiveState"), pid)
 		}
