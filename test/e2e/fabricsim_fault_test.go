@@ -46,7 +46,7 @@ func TestSimBreaks(t *testing.T) {
 		options string
 		log     string
 	}{
-		{fabricsim.FaultConfig{Action: "drop-after=500ms", Times: 1}, "", "Reconnecting in 1 seconds"},
+		{fabricsim.FaultConfig{Action: "drop-after=2s", Times: 1}, "", "Reconnecting in 1 seconds"},
 		{fabricsim.FaultConfig{Step: "keep-alive", Action: "silent", Times: 1}, ",keep_alive_tmo=1", recovery},
 		{fabricsim.FaultConfig{Step: "read", Action: "close", Times: 1}, "", recovery},
 		{fabricsim.FaultConfig{Step: "read", Action: "truncate", Times: 1}, "", recovery},
@@ -57,12 +57,16 @@ func TestSimBreaks(t *testing.T) {
 	} {
 		t.Run(tt.fault.Step+" "+tt.fault.Action, func(t *testing.T) {
 			mark(t)
+			t.Cleanup(func() { // also where the rest was not reached
+				_ = f.RemoveFault("x")
+				_ = fabric.Try("nvme", "disconnect-all")
+			})
 			tt.fault.Name, tt.fault.Subsystem = "x", "sim1"
 			late := tt.fault.Step == "read" // or what the kernel reads when it connects would take the fault
 			if !late {
 				must(t, f.AddFault(tt.fault))
 			}
-			name := mustAttach(t, "p1", nqn, ",reconnect_delay=1"+tt.options)
+			mustAttach(t, "p1", nqn, ",reconnect_delay=1"+tt.options)
 			device := fabric.BlockDevice(t, 10*time.Second, nqn, 1)
 			if late {
 				must(t, f.AddFault(tt.fault))
@@ -72,7 +76,6 @@ func TestSimBreaks(t *testing.T) {
 			must(t, f.RemoveFault("x"))
 			fabric.AwaitLive(t, 10*time.Second, nqn)
 			must(t, readBlock(device))
-			fabric.Run(t, "nvme", "disconnect", "-d", name)
 		})
 	}
 	t.Run("read status", func(t *testing.T) {
