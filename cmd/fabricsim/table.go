@@ -17,7 +17,7 @@ import (
 var columns = map[string][]string{
 	"zone ls":       {"name", "hosts", "subsystems"},
 	"dc ls":         {"name", "type", "nqn", "ports", "zoning", "aen", "register", "eflags", "hosts"},
-	"subsys ls":     {"name", "nqn", "namespaces", "zones", "ana"},
+	"subsys ls":     {"name", "nqn", "ports", "namespaces", "zones", "ana"},
 	"port ls":       {"name", "address", "traddr", "trsvcid", "state"},
 	"fault ls":      {"name", "action", "step", "port", "subsystem", "host", "skip", "times"},
 	"controllers":   {"cntlid", "type", "host_nqn", "subnqn", "port", "address", "queues", "keep_alive", "since"},

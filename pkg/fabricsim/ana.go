@@ -13,17 +13,31 @@ const anaTransition = 10
 
 // ana is how the ports of a subsystem reach its namespaces.
 type ana struct {
-	states  map[string]nvme.ANAState // by port; optimized where there is none
+	states  map[string]nvme.ANAState // by port; optimized where there is none; nil: not reported
 	changes uint64
 }
 
 func newANA(states map[string]nvme.ANAState) ana { return ana{states: maps.Clone(states)} }
 
+// at is 0 where the subsystem does not report its states: each host would read a log page
+// more, twice for each controller.
 func (a *ana) at(port string) nvme.ANAState {
-	if s, ok := a.states[port]; ok {
+	if s, ok := a.states[port]; ok || a.states == nil {
 		return s
 	}
 	return nvme.ANAOptimized
+}
+
+// identify says in Identify Controller that states are reported.
+func (a *ana) identify(id *nvme.Identify) {
+	if a.states == nil {
+		return
+	}
+	id.CMIC |= nvme.CMICANA
+	id.OAES |= nvme.OAESANA
+	id.MNAN = maxNamespaces
+	id.ANATT, id.ANACAP = anaTransition, nvme.ANACapabilities
+	id.ANAGRPMAX, id.NANAGRPID = 1, 1
 }
 
 // ANAState tells how a controller reaches the namespaces: as its port does.
@@ -53,12 +67,13 @@ func (f *Fabric) SetANA(name, port string, state nvme.ANAState) error {
 		f.mu.Unlock()
 		return fmt.Errorf("cannot set the state of subsystem %s at port %s: it is not there", name, port)
 	}
+	if s.ana.states == nil {
+		f.mu.Unlock()
+		return fmt.Errorf("cannot set the state of subsystem %s at port %s: it was made without ana", name, port)
+	}
 	if s.ana.at(port) == state {
 		f.mu.Unlock()
 		return nil
-	}
-	if s.ana.states == nil {
-		s.ana.states = make(map[string]nvme.ANAState)
 	}
 	s.ana.states[port] = state
 	s.ana.changes++

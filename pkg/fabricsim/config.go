@@ -70,7 +70,7 @@ type SubsystemConfig struct {
 	TReq       nvme.TReq
 	SecType    nvme.SecType
 	EFlags     nvme.EFlags
-	ANA        map[string]nvme.ANAState // by port; optimized where nothing is said
+	ANA        map[string]nvme.ANAState // by port, optimized where nothing is said; nil: not reported
 }
 
 // Access says who may connect to a subsystem; it is also who sees it where its

@@ -51,7 +51,7 @@ type SubsystemStatus struct {
 	Serial     string   `json:"serial"`
 	Namespaces []uint64 `json:"namespaces"` // sizes in bytes
 	Zones      []string `json:"zones"`
-	ANA        []string `json:"ana"` // PORT=STATE for each port
+	ANA        []string `json:"ana,omitempty"` // PORT=STATE for each port
 }
 
 // ZoneStatus is a zone.
@@ -121,7 +121,9 @@ func (f *Fabric) Subsystems() []SubsystemStatus {
 			st.Zones = append(st.Zones, z.name)
 		}
 		for _, p := range s.cfg.Ports {
-			st.ANA = append(st.ANA, p+"="+s.ana.at(p).String())
+			if s.ana.states != nil {
+				st.ANA = append(st.ANA, p+"="+s.ana.at(p).String())
+			}
 		}
 		list = append(list, st)
 	}

@@ -60,21 +60,18 @@ func (s *subsystem) on(port string) bool { return slices.Contains(s.cfg.Ports, p
 
 // Identify describes an I/O controller.
 func (s *subsystem) Identify(*nvmetcp.Controller) nvme.Identify {
-	return nvme.Identify{
+	id := nvme.Identify{
 		SN: s.serial, MN: s.cfg.Model, FR: firmware(),
-		CMIC:      nvme.CMICMultiPort | nvme.CMICMultiController | nvme.CMICANA,
+		CMIC:      nvme.CMICMultiPort | nvme.CMICMultiController,
 		CNTRLTYPE: nvme.ControllerIO,
-		OAES:      nvme.OAESNamespace | nvme.OAESANA,
+		OAES:      nvme.OAESNamespace,
 		LPA:       nvme.LPAExtendedData,
 		NN:        maxNamespaces,
-		MNAN:      maxNamespaces,
-		ANATT:     anaTransition,
-		ANACAP:    nvme.ANACapabilities,
-		ANAGRPMAX: 1,
-		NANAGRPID: 1,
 		ONCS:      1<<2 | 1<<3, // Dataset Management, Write Zeroes
 		VWC:       1,
 	}
+	s.ana.identify(&id) // whether states are reported does not change
+	return id
 }
 
 // firmware is the firmware revision, at most 8 bytes.
@@ -91,6 +88,9 @@ func (s *subsystem) GetLog(c *nvmetcp.Controller, g nvme.GetLogPage) ([]byte, er
 	case nvme.LogError:
 		page = make([]byte, 64)
 	case nvme.LogANA:
+		if s.ANAState(c) == 0 {
+			return nil, nvme.StatusInvalidLogPage | nvme.StatusDNR
+		}
 		page = s.anaLog(c, g.LSP&1 != 0)
 	case nvme.LogChangedNamespaces:
 		page = make([]byte, 4096)

@@ -48,7 +48,8 @@ type NVMBackend interface {
 	ActiveNamespaces(after uint32, max int) []uint32
 }
 
-// ANABackend says how a controller reaches its namespaces, which are one group, number 1.
+// ANABackend says how a controller reaches its namespaces, which are one group, number 1;
+// 0 where it does not report that.
 type ANABackend interface {
 	ANAState(*Controller) nvme.ANAState
 }

@@ -273,6 +273,14 @@ func (c *Controller) end(reason error) {
 	}
 }
 
+// anaState is how the controller reaches its namespaces, 0 where it does not report that.
+func (c *Controller) anaState() nvme.ANAState {
+	if b, ok := c.backend.(ANABackend); ok {
+		return b.ANAState(c)
+	}
+	return 0
+}
+
 // Requests is the number of Asynchronous Event Requests that are outstanding.
 func (c *Controller) Requests() int {
 	c.mu.Lock()

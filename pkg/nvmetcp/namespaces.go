@@ -6,7 +6,7 @@ const identifySize = 4096
 
 // identifyNamespaces answers the Identify commands that concern namespaces, as far
 // as Linux and nvme-cli send them (Base 5.1.13.2, NVM Command Set 4.1.5).
-func identifyNamespaces(nvm NVMBackend, cns uint8, nsid, cdw11 uint32) ([]byte, nvme.Status) {
+func identifyNamespaces(nvm NVMBackend, ana bool, cns uint8, nsid, cdw11 uint32) ([]byte, nvme.Status) {
 	const invalid = nvme.StatusInvalidField | nvme.StatusDNR
 	b := make([]byte, identifySize)
 	csi := uint8(cdw11 >> 24)
@@ -20,7 +20,6 @@ func identifyNamespaces(nvm NVMBackend, cns uint8, nsid, cdw11 uint32) ([]byte, 
 		if ns == nil {
 			return b, nvme.StatusSuccess // inactive: all zeros
 		}
-		_, ana := nvm.(ANABackend)
 		putNamespace(b, ns, ana)
 		return b, nvme.StatusSuccess
 	case nvme.CNSActiveNamespaces:

@@ -52,7 +52,7 @@ func (c *conn) identify(sqe *SQE) reply {
 	if !ok {
 		return fail(nvme.StatusInvalidField | nvme.StatusDNR)
 	}
-	b, s := identifyNamespaces(nvm, cns, sqe.NSID(), sqe.Dword(11))
+	b, s := identifyNamespaces(nvm, c.ctrl.anaState() != 0, cns, sqe.NSID(), sqe.Dword(11))
 	if s.Err() != nil {
 		return fail(s)
 	}

@@ -31,10 +31,8 @@ func (c *conn) io(sqe *SQE, data []byte, act Action) error {
 	if ns == nil && (sqe.Opcode() != nvme.OpFlush || sqe.NSID() != 0xffffffff) {
 		return c.finishCommand(sqe, fail(nvme.StatusInvalidNamespace|nvme.StatusDNR), act)
 	}
-	if b, ok := c.ctrl.backend.(ANABackend); ok {
-		if s := b.ANAState(c.ctrl).Status(); s.Err() != nil {
-			return c.finishCommand(sqe, fail(s), act)
-		}
+	if s := c.ctrl.anaState().Status(); s.Err() != nil {
+		return c.finishCommand(sqe, fail(s), act)
 	}
 	switch sqe.Opcode() {
 	case nvme.OpRead:

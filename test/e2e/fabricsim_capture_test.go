@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,7 @@ func TestSimCapture(t *testing.T) {
 	capture(t, filepath.Join(out, "kernel.pcap"))
 
 	name := mustAttach(t, "p1", simPrefix+"cdc", ",discovery,keep_alive_tmo=1")
+	keepFromRule(t, name)
 	events := fabric.Record(t)
 	fabric.Run(t, "nvme", "discover", "-d", name)
 	fabric.Run(t, "nvme", "dim", "--task=register", "--device="+name)
@@ -70,13 +72,12 @@ func capture(t *testing.T, file string) {
 	t.Logf("tcpdump: %s", line[:n])
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
-		rest := make([]byte, 1024)
-		n, _ := messages.Read(rest)
-		t.Logf("tcpdump: %s", rest[:n])
+		rest, _ := io.ReadAll(messages)
+		t.Logf("tcpdump: %s", rest)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("tcpdump: %v", err)
 		}
-		if !strings.Contains(string(rest[:n]), "\n0 packets dropped") {
+		if !strings.Contains(string(rest), "\n0 packets dropped") {
 			t.Errorf("the capture is not complete")
 		}
 		fabric.Run(t, "cp", "/var/tmp/capture", file)
