@@ -303,7 +303,7 @@ func (m *machine) story() string {
 	for _, c := range m.connections() {
 		fmt.Fprintf(&b, "the kernel has %s: %s via %q, %s, inode %d, owner %q\n", c.Name, c.Traddr, c.HostIface, c.State, c.Inode, m.Owner(c.Name))
 	}
-	text, _ := loop.Ask(context.Background(), m.f.loop, func() string { //nolint:errcheck // a finder that has ended believes nothing
+	text, _ := loop.Ask(context.Background(), m.f.loop, func() string { // a finder that has ended believes nothing
 		var b strings.Builder
 		for name, c := range m.f.devices {
 			fmt.Fprintf(&b, "the finder has %s: %s, %s, inode %d, bound %v, spare %+v\n", name, c.Traddr, c.State, c.Inode, m.f.bound[name] != nil, m.f.spares[name])
