@@ -67,7 +67,7 @@ func (f *Finder) tendSpares() {
 }
 
 // needless says whether a spare connection may end: it is to a controller that another connection serves, given
-// as server, or that wants none now; or to none that anybody can still name.
+// as server, or that wants none now; or to one that exclude= names; or to none that anybody can still name.
 func (f *Finder) needless(ctrl *kernel.Controller, orphan bool) (server string, is bool) {
 	for _, d := range f.places[placeOf(idOf(ctrl))] {
 		switch {
@@ -80,7 +80,7 @@ func (f *Finder) needless(ctrl *kernel.Controller, orphan bool) (server string, 
 			return "", false
 		}
 	}
-	return "", is || orphan && !f.cfg.Incomplete || f.allKnown()
+	return "", is || f.excludedByConfig(idOf(ctrl)) || orphan && !f.cfg.Incomplete || f.allKnown()
 }
 
 // allKnown says whether everything that could name a controller has spoken: only then is a connection that

@@ -163,6 +163,22 @@ func TestPhantomConnection(t *testing.T) {
 	})
 }
 
+// exclude= drops what is ours also where nobody remembers it, and though Avahi is silent.
+func TestForgottenConnectionIsExcluded(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.target(dc2, fake.Behaviour{}, subsystem(1))
+		r.cfg.Zeroconf = true
+		r.AddForeign(dcTID(dc2), testHost, Owner)
+		r.AddForeign(dcTID(dc2), testHost, "discoverd")
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(2)
+		r.configure(func(c *config.Staf) { c.Excludes = []config.Exclude{{Text: "traddr=" + dc2}} })
+		r.pass(time.Second)
+		r.connected(1)
+	})
+}
+
 // exclude= ends before the connection is gone: what is named by nobody else goes by its retention, not by an
 // order that was withdrawn.
 func TestExclusionWithdrawn(t *testing.T) {

@@ -243,9 +243,10 @@ func TestFinderIdle(t *testing.T) {
 		}
 	}
 	t.Logf("%d context switches in a minute", sum)
-	// Wanted are 60, on real hardware. While a Go program is awake a thread of its runtime wakes up every 20 microseconds, and an emulated
-	// machine on a busy host keeps it awake many times as long: 400 to 500 were seen. This bound only finds what never sleeps.
-	if sum > 1000 {
+	// Wanted are 60, on real hardware, where both daemons together have been seen to need 37 with a busy machine around them: what is left is the
+	// watchdog's question every 45 s. While a Go program is awake a thread of its runtime wakes up every 20 microseconds, and an emulated
+	// machine keeps it awake many times as long. A collection of garbage after each question came to 400 and more.
+	if sum > 200 {
 		t.Errorf("%d context switches in a minute of doing nothing", sum)
 	}
 }
