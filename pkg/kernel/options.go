@@ -37,10 +37,10 @@ func version(release string) (major, minor int) {
 }
 
 // parseOptions reads what /dev/nvme-fabrics tells since Linux 5.17: one line of the
-// parser's patterns, "transport=%s,…,tls". instance and cntlid are parts of the reply to a connect.
+// parser's patterns, "transport=%s,…,tls"; the parser itself takes line ends for commas. instance and cntlid are parts of the reply to a connect.
 func parseOptions(text string) []string {
 	var names []string
-	for pattern := range strings.SplitSeq(strings.TrimSpace(text), ",") {
+	for pattern := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == '\n' }) {
 		name, _, _ := strings.Cut(pattern, "=")
 		if name = strings.TrimSpace(name); name != "" && name != "instance" && name != "cntlid" {
 			names = append(names, name)
