@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // ID names a kind of [Problem]. IDs are part of the interface of stasadm check and do not change.
@@ -118,6 +120,9 @@ func dropField(e entry, position int) string {
 
 // rewrite is the command that replaces a line by another one and appends lines.
 func rewrite(e entry, line string, appended ...string) string {
+	if tid.HideSecrets(line) != line {
+		return commentOut(e.file, e.line, e.line) // a key that slipped into it, which no command repeats
+	}
 	escape := strings.NewReplacer(`\`, `\\`, "&", `\&`, "/", `\/`, "'", `'\''`)
 	cmd := fmt.Sprintf("sed -i '%ds/.*/%s/'", e.line, escape.Replace(line))
 	for _, a := range appended {

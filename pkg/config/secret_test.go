@@ -17,7 +17,7 @@ func TestSecretsStayInside(t *testing.T) {
 	const tls = "NVMeTLSkey-1:01:" + key + ":"
 	dir := t.TempDir()
 	line := "controller=transport=tcp;traddr=192.0.2.1;nqn=nqn.2014-08.org.a;"
-	own := write(t, dir, "own.conf", "[Global]\ntls-key=4711\nqueue-size="+secretA+"\n"+secretA+"\nfoo="+secretA+"\n[Controllers]\n"+
+	own := write(t, dir, "own.conf", "[Global]\nsticky-connections="+secretA+"\npersistent-connections="+secretA+"\ntls-key=4711\nqueue-size="+secretA+"\n"+secretA+"\nfoo="+secretA+"\n[Controllers]\n"+
 		line+"dhchap-secret="+secretA+";dhchap-ctrl-secret="+secretA+"\n"+
 		line+"host-iface=a;dhchap-secet="+secretA+";"+secretA+"\n"+
 		line+"host-iface=b;dhchap-secret="+secretA+"x\n"+
@@ -27,6 +27,7 @@ func TestSecretsStayInside(t *testing.T) {
 	fabrics := write(t, dir, "nvme-stas.conf", "[Host]\nkxchap-secret="+secretA+"\nfoo="+secretA+"\n[Subsystem]\nnqn=nqn.2014-08.org.b\nkxchap-ctrl-secret="+secretA+
 		"\ntls-key=123\ncontroller=transport=tcp;traddr=192.0.2.2\n")
 	badFabrics := write(t, dir, "bad.conf", "[Subsystem]\nnqn="+secretA+"\nkxchap-secret "+secretA+"\ncontroller=transport=tcp;traddr=h;kxchap-secret="+secretA+"\nqueue-size="+secretA+"\n")
+	badHeader := write(t, dir, "header.conf", "["+secretA+"\nx=y\n")
 	badTLS := write(t, dir, "tls.conf", "[Global]\ntls-key="+tls+"x\nkeyring="+tls+" y\n")
 	sys := write(t, dir, "sys.conf", "[Host]\nkey="+secretA+"\nctrl-key="+secretA+"x\nnqn="+secretA+"\nid="+secretA+"\nsymname="+secretA+"ü\nkye="+secretA+"\n")
 	write(t, dir, "hostnqn", nqnA)
@@ -46,7 +47,10 @@ func TestSecretsStayInside(t *testing.T) {
 	keep(files, notes)
 	files, notes = ToOwn(staf, stac)
 	keep(files, notes)
-	for _, f := range []Files{{Own: own, Fabrics: badFabrics}, {Own: badTLS}} {
+	for _, f := range []Files{{Own: own, Fabrics: badFabrics}, {Own: badTLS}, {Own: badHeader}, {Own: own, Fabrics: badHeader}} {
+		stac := StacSource{Files: f}
+		_, problems := stac.Load()
+		keep(problems)
 		v, problems, err := LoadStac(f)
 		keep(v, problems, err)
 	}

@@ -163,3 +163,21 @@ func checkEntry(t *testing.T, e Entry, parse func(string) (Entry, error)) {
 		}
 	}
 }
+
+// Whatever stands in the wrong place in a list, a key in its standard representation is not repeated in what is said of it.
+func TestProblemsTellNoKey(t *testing.T) {
+	const key = "DHHC-1:00:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAl7OaH:"
+	text := "[" + key + "]\n[exclusions]\nexclusion = " + key + "\nexclusion = " + key + "=x\nexclusion = transport=tcp;traddr=" + key + "\nexclusion=transport=fc;host-traddr=" + key + "\n" + key + "\n"
+	entries, problems := Parse(strings.NewReader(text), "x.conf")
+	if len(entries) != 0 || len(problems) < 6 {
+		t.Fatalf("%v, %v", entries, problems)
+	}
+	for _, p := range problems {
+		if strings.Contains(p.Error(), "AQIDBAUG") {
+			t.Errorf("%v", p)
+		}
+	}
+	if _, err := ParseOwn("transport=tcp;" + key); err == nil || strings.Contains(err.Error(), "AQIDBAUG") {
+		t.Error(err)
+	}
+}

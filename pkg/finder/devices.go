@@ -13,8 +13,19 @@ import (
 )
 
 // Concerns says which of the kernel's controllers a Finder is to be told of. One of which the kind is not known
-// may become what it wants, so it is not connected a second time.
-func Concerns(k kernel.Kind) bool { return !k.Known || k.Kind == tid.Discovery }
+// yet matters only while a connection is wanted: somebody else may just be making it. It may be called on any goroutine.
+func (f *Finder) Concerns(k kernel.Kind) bool {
+	return k.Known && k.Kind == tid.Discovery || !k.Known && f.wanting.Load()
+}
+
+// noteWanting keeps what Concerns goes by.
+func (f *Finder) noteWanting() {
+	wanting := !f.scanned
+	for _, d := range f.dcs {
+		wanting = wanting || d.device == nil && !d.parked && d.disposition != forgotten
+	}
+	f.wanting.Store(wanting)
+}
 
 // changed takes in one change of the kernel's controllers.
 func (f *Finder) changed(c kernel.Change) {

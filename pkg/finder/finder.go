@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/stas-go/stas/pkg/bus"
@@ -92,6 +93,7 @@ type Finder struct {
 	landing map[string]*dc                // connections that were made and not seen yet, by device name
 	unasked map[string]tid.TID            // the same of attempts whose target was dropped meanwhile
 	spares  map[string]*spare             // connections that serve nothing, by device name
+	wanting atomic.Bool                   // a connection is wanted that is not there
 	scanned bool                          // all connections that were there at the start have been told
 	started time.Time
 

@@ -151,7 +151,7 @@ func bubble(t *testing.T, prepare func(*rig), f func(*rig)) {
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := r.Watcher()
-	w.Only = Concerns
+	w.Only = r.f.Concerns
 	var store *Store
 	if r.dir != "" {
 		var err error

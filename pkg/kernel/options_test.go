@@ -147,6 +147,7 @@ func TestOptionStringRefuses(t *testing.T) {
 		"tls, old kernel":        {func(r *ConnectRequest) { r.Params = tid.Params{TLS: tid.On} }, old},
 		"tls over rdma":          {func(r *ConnectRequest) { r.TID.Transport = nvme.RDMA; r.Params.TLS = tid.On }, options612},
 		"concat, unknown":        {func(r *ConnectRequest) { r.Params.Concat = tid.On }, options612},
+		"concat and tls":         {func(r *ConnectRequest) { r.Params.Concat, r.Params.TLS = tid.On, tid.On }, optionsConcat},
 		"unique DC, old kernel":  {func(r *ConnectRequest) { r.Kind = tid.Discovery; r.Params = tid.Params{} }, old},
 		"interface, very old":    {func(r *ConnectRequest) { r.TID.HostIface = "eth0"; r.Params = tid.Params{} }, Options{Names: optionsOf(5, 4)}},
 		"interface over loop":    {func(r *ConnectRequest) { r.TID.Transport = nvme.Loop; r.TID.HostIface = "eth0" }, options612},
@@ -166,6 +167,26 @@ func TestOptionStringRefuses(t *testing.T) {
 				t.Errorf("the error tells the secret: %v", err)
 			}
 		})
+	}
+}
+
+// optionsConcat are those of a kernel from 6.15.
+var optionsConcat = Options{Names: slices.Sorted(slices.Values(append(slices.Clone(options612.Names), "concat"))), Release: "6.15.0"}
+
+// Secure concatenation is one flag; its key comes out of the authentication, for which there has to be a secret.
+func TestConcat(t *testing.T) {
+	r := ConnectRequest{TID: tid.TID{Transport: nvme.TCP, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.2024-01.test:s1"}, Host: testHost,
+		Params: tid.Params{Concat: tid.On, DHCHAPSecret: tid.NewSecret("DHHC-1:00:x"), TLSKey: tid.NewSecret("4711")}}
+	text, _, err := optionString(newWanted(r), optionsConcat, tlsKeys{keyring: "17"}, 4096)
+	if s := string(text); err != nil || !strings.HasSuffix(s, ",concat,keyring=17,dhchap_secret=DHHC-1:00:x") || strings.Contains(s, "tls") {
+		t.Errorf("optionString = %s, %v", s, err)
+	}
+	r.Params.DHCHAPSecret = tid.Secret{}
+	if _, _, err = optionString(newWanted(r), optionsConcat, tlsKeys{}, 4096); !KeyMissing(err) {
+		t.Errorf("without a secret: %v", err)
+	}
+	if _, _, err = optionString(newWanted(r), options612, tlsKeys{}, 4096); err == nil || KeyMissing(err) || !strings.Contains(err.Error(), "does not know concat") {
+		t.Errorf("on a kernel without: %v", err)
 	}
 }
 

@@ -113,6 +113,7 @@ func optionString(w wanted, known Options, keys tlsKeys, pageSize int) (text []b
 	b.addSet("tls_key", keys.key)
 	b.addSet("dhchap_secret", w.DHCHAPSecret)
 	b.addSet("dhchap_ctrl_secret", w.DHCHAPCtrl)
+	b.concat(w)
 	if b.err == nil && len(b.text) >= pageSize {
 		b.err = refuse(w.TID, "the options take %d bytes, the kernel reads fewer than %d", len(b.text), pageSize)
 	}
@@ -187,6 +188,18 @@ func (b *optionBuilder) discovery(nqn string) {
 	}
 	if nqn != nvme.DiscoveryNQN && b.err == nil {
 		b.err = refuse(b.tid, "this kernel connects discovery controllers by the well-known NQN only")
+	}
+}
+
+// concat says of secure concatenation, whose key comes out of the authentication, what the kernel would refuse as an
+// invalid option without saying which (drivers/nvme/host/fabrics.c, nvmf_parse_options).
+func (b *optionBuilder) concat(w wanted) {
+	switch {
+	case b.err != nil || !w.has("concat"):
+	case w.has("tls"):
+		b.err = refuse(b.tid, "tls and concat exclude each other")
+	case w.DHCHAPSecret == "":
+		b.err = &ConnectError{TID: b.tid, Class: Auth, Detail: "concat takes a DH-HMAC-CHAP secret of this host, and there is none"}
 	}
 }
 

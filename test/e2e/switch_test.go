@@ -108,9 +108,12 @@ func TestSwitch(t *testing.T) {
 	port := fabric.TCP(t, address, service)
 	subs := fabric.NewSubsystems(t, prefix+"s", 3, fabric.Options{})
 	port.Link(t, subs...)
-	alone := fabric.NewSubsystem(t, prefix+"alone", fabric.Options{})
+	alone, shunned := fabric.NewSubsystem(t, prefix+"alone", fabric.Options{}), fabric.NewSubsystem(t, prefix+"shunned", fabric.Options{})
 	fabric.TCP(t, "127.0.0.1", 4420).Link(t, alone)
-	installPredecessor(t, "controller="+dc+"\n", "controller=transport=tcp;traddr=127.0.0.1;trsvcid=4420;nqn="+alone.NQN+"\n")
+	port.Link(t, shunned)
+	// Keys of the present and of the past. That excluded is excluded for both shows that both read it alike.
+	installPredecessor(t, "controller="+dc+"\n", "controller=transport=tcp;traddr=127.0.0.1;trsvcid=4420;nqn="+alone.NQN+"\n"+
+		"blacklist=transport=tcp;nqn="+shunned.NQN+"\n")
 	all := append(subs, alone)
 
 	fabric.Start(t, "stafd", "stacd")

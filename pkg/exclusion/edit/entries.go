@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stas-go/stas/pkg/exclusion"
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // Add puts an entry at the end of a list, and makes the list when there is none. An
@@ -16,7 +17,7 @@ import (
 func Add(path, entry string) (added bool, err error) {
 	e, err := exclusion.ParseEntry(entry)
 	if err != nil {
-		return false, fmt.Errorf("cannot exclude %q: %w", entry, err)
+		return false, fmt.Errorf("cannot exclude %q: %w", tid.HideSecrets(entry), err)
 	}
 	err = locked(path, true, func() error {
 		content, token, err := read(path)
@@ -47,7 +48,7 @@ func Add(path, entry string) (added bool, err error) {
 func Remove(path, entry string) (removed int, err error) {
 	e, err := exclusion.ParseEntry(entry)
 	if err != nil {
-		return 0, fmt.Errorf("cannot take out %q: %w", entry, err)
+		return 0, fmt.Errorf("cannot take out %q: %w", tid.HideSecrets(entry), err)
 	}
 	err = locked(path, false, func() error {
 		content, token, err := read(path)
