@@ -12,7 +12,7 @@ import (
 // Pace of the signals about objects.
 const (
 	gather   = 20 * time.Millisecond // a burst of changes becomes one signal per object
-	share    = 10                    // telling takes one part in so many of the time, however many changes there are
+	share    = 50                    // telling takes one part in so many of the time, however many changes there are
 	longest  = time.Second           // but nobody waits longer than this for the next
 	lateLook = 2 * time.Second       // namespaces show up after their controller, without telling
 	portion  = 512                   // objects that are asked for at a time

@@ -22,8 +22,7 @@ import (
 // program is what differs between the daemons.
 type program struct {
 	name, about string
-	conf        string                 // default configuration file
-	concerns    func(kernel.Kind) bool // controllers that it is told of
+	conf        string // default configuration file
 	build       func(*daemon) service
 }
 
@@ -123,7 +122,7 @@ func (p program) serve(ctx context.Context, o options) error {
 		return err
 	}
 	d.watcher = kernel.NewWatcher(d.sysfs, source)
-	d.watcher.Log, d.watcher.Only = d.log, p.concerns
+	d.watcher.Log = d.log
 	if adopted, err := d.worker.Adopt(); err != nil {
 		d.log.Warn("cannot take up the connects that an earlier run had begun", "error", err)
 	} else if len(adopted) > 0 {

@@ -14,7 +14,7 @@ import (
 // Stacd runs stacd and gives its exit status.
 func Stacd() int {
 	return program{name: "stacd", about: "connect the NVMe-oF I/O controllers that this host may use",
-		conf: "/etc/stas/stacd.conf", concerns: connector.Concerns, build: buildStacd}.execute()
+		conf: "/etc/stas/stacd.conf", build: buildStacd}.execute()
 }
 
 func buildStacd(d *daemon) service {
@@ -25,6 +25,7 @@ func buildStacd(d *daemon) service {
 		Read: d.sysfs.Controller, Attached: d.sysfs.Attached, Interfaces: d.interfaces, Excluded: d.hostWide.Excluded, Protected: d.boot.protects,
 		Firmwares: d.boot.names, Boot: func() []nbft.Connection { return d.boot.Load().Subsystems }, Resolve: resolve, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
 	})
+	d.watcher.Only = connector.Concerns
 	old.names = c.View().Outdated
 	source := config.StacSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current

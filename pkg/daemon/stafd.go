@@ -13,7 +13,7 @@ import (
 // Stafd runs stafd and gives its exit status.
 func Stafd() int {
 	return program{name: "stafd", about: "find the NVMe-oF discovery controllers of the fabric and publish their log pages",
-		conf: "/etc/stas/stafd.conf", concerns: finder.Concerns, build: buildStafd}.execute()
+		conf: "/etc/stas/stafd.conf", build: buildStafd}.execute()
 }
 
 func buildStafd(d *daemon) service {
@@ -27,6 +27,7 @@ func buildStafd(d *daemon) service {
 		Ownership: ownership{d.registry, d.sysfs}, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
 		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
 	})
+	d.watcher.Only = f.Concerns
 	old.names = f.View().Outdated
 	mdns := newAnnounced(d, f)
 	source := config.StafSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}

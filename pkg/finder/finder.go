@@ -255,6 +255,7 @@ func (f *Finder) settle() {
 		f.out.DCRemoved()
 	}
 	f.tellOutdated()
+	f.noteWanting()
 }
 
 // silent is the Announcer of a Finder that has none.

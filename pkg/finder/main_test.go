@@ -151,7 +151,6 @@ func bubble(t *testing.T, prepare func(*rig), f func(*rig)) {
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := r.Watcher()
-	w.Only = r.f.Concerns
 	var store *Store
 	if r.dir != "" {
 		var err error
@@ -166,6 +165,7 @@ func (r *rig) start() {
 			defer r.mu.Unlock()
 			return r.excluded[t.Traddr]
 		}})
+	w.Only = r.f.Concerns
 	r.f.Announce(r)
 	r.f.Configure(r.cfg, r.id)
 	var wg sync.WaitGroup

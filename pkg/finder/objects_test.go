@@ -65,11 +65,11 @@ func showFinder(t *testing.T, run func(s *shownFinder)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shownFinder{T: t, host: fake.New()}
 		w := s.host.Watcher()
-		w.Only = Concerns
 		s.f = New(Options{Connector: s.host, Commands: s.host, Prober: s, Changes: w.Changes(), Ownership: s.host, Read: s.read,
 			Interfaces: func() tid.Interfaces { return nil }, Log: slog.New(slog.DiscardHandler),
 			Outdated: func(n int) { s.mu.Lock(); defer s.mu.Unlock(); s.old = n },
 			Excluded: func(tid.TID, tid.Host) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.excluded }})
+		w.Only = s.f.Concerns
 		s.f.Observe(s)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup

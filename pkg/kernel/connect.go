@@ -75,7 +75,9 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 	}
 	// Nothing comes before the entry: until it is there, others take the controller for unowned.
 	warning := h.register(c.Name(), w)
-	h.sysfs.ShutSecrets(c.Name())
+	if w.hasSecrets() {
+		h.sysfs.ShutSecrets(c.Name())
+	}
 	if warning == nil {
 		intent.done()
 	} else {

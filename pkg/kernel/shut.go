@@ -29,7 +29,7 @@ const (
 // goes by the secret itself, as a controller that comes into being may be somebody else's. The result
 // ends it.
 func (h *host) shutMeanwhile(w *wanted) (end func()) {
-	if w.DHCHAPSecret == "" && w.DHCHAPCtrl == "" {
+	if !w.hasSecrets() {
 		return func() {}
 	}
 	known := map[string]bool{}
@@ -60,6 +60,8 @@ func (h *host) shutMeanwhile(w *wanted) (end func()) {
 		<-ended
 	}
 }
+
+func (w *wanted) hasSecrets() bool { return w.DHCHAPSecret != "" || w.DHCHAPCtrl != "" }
 
 // holdsSecret says whether a controller was made with the secrets of w.
 func (h *host) holdsSecret(name string, w *wanted) bool {
