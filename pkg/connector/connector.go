@@ -92,6 +92,7 @@ type Connector struct {
 	strays   map[string]*stray // connections that serve nothing wanted, by device name
 	adriftAt map[place][]*stray
 	arriving map[string]tid.TID // connections that were made and are not wanted so any more, until they are seen
+	found    []*ioc             // connections that have just come, whose owner is read once more
 	landing  map[string]*ioc    // connections that were made and not seen yet, by device name
 	paths    map[string]int     // paths by subsystem NQN: connections that are live or have just been made
 

@@ -66,6 +66,10 @@ func (c *Connector) check(known map[string]uint64) {
 }
 
 func (c *Connector) vanished(name string) {
+	if t, is := c.arriving[name]; is {
+		delete(c.arriving, name) // what is being read of it is no longer true
+		c.touchAllAt(placeOf(t))
+	}
 	if s := c.strays[name]; s != nil {
 		c.forgetStray(s)
 	}
@@ -148,6 +152,7 @@ func (c *Connector) match(ctrl *kernel.Controller) *ioc {
 func (c *Connector) bind(i *ioc, ctrl *kernel.Controller) {
 	c.landed(i)
 	c.bound[ctrl.Name] = i
+	c.ownLater(i)
 	c.renew(i, ctrl)
 }
 

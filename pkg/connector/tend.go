@@ -109,6 +109,27 @@ func (c *Connector) own(i *ioc) bool {
 	return i.ours
 }
 
+// ownAgain is how long after a connection was found its owner is read once more: the rule that removes the
+// entries of controllers that went may run late, and take the entry of one that was given the same name since for
+// that of its predecessor.
+const ownAgain = 5 * time.Second
+
+// ownLater reads the owner of i's connection once more, together with that of others that were found meanwhile.
+func (c *Connector) ownLater(i *ioc) {
+	if c.found = append(c.found, i); len(c.found) > 1 {
+		return
+	}
+	c.loop.After(ownAgain, func() {
+		for _, i := range c.found {
+			if i.device != nil {
+				i.ours = false
+				c.touch(i)
+			}
+		}
+		c.found = nil
+	})
+}
+
 // claimAgain is how long after a connection could not be registered, as the registry's file system is
 // full for example, that is tried again. Nothing tells when it would succeed.
 const claimAgain = 5 * time.Second

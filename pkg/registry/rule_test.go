@@ -145,6 +145,34 @@ func TestRuleSparesTheEntryOfARecycledName(t *testing.T) {
 	}
 }
 
+// The name is given to a new connection, and its entry written, after the rule has looked at the old entry and
+// before it moves it.
+func TestRulePutsBackWhatItMovedByMistake(t *testing.T) {
+	mv, err := exec.LookPath("mv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH")
+	for _, shell := range shells() {
+		h := newHost(t)
+		h.file("nvme3", "owner", "stas\n")
+		h.file("nvme3", "seqnum", "100\n")
+		entry, bin := filepath.Join(h.Root(), "nvme3"), t.TempDir()
+		script := "#!/bin/sh\n[ -e " + bin + "/done ] || { echo 200 >" + entry + "/seqnum; : >" + bin + "/done; }\nexec " + mv + " \"$@\"\n"
+		h.must(os.WriteFile(filepath.Join(bin, "mv"), []byte(script), 0o755))
+		t.Setenv("PATH", bin+":"+path)
+		h.runRule(shell, "nvme3", "150")
+		if left := strings.Join(h.all(), " "); left != "nvme3" {
+			t.Errorf("%v left %q", shell, left)
+		}
+		h.owner("nvme3", OwnedBy(Stas))
+		h.runRule(shell, "nvme3", "250")
+		if left := h.all(); left != nil {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
+
 // Both files: the rule of libnvme goes first, and only plain rule lines are in them.
 func TestRuleFilesAreWellFormed(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(rulesDir, "70-stas-registry.rules"))
