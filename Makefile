@@ -18,6 +18,7 @@ RUN       ?= .
 FUZZTIME  ?= 60s
 CHECKS    ?= 100000
 BENCH     ?= .
+LONG      ?=
 # KERNEL=6.1 takes Debian 12 instead of 13 for everything that runs in the VM.
 KERNEL    ?=
 export KERNEL
@@ -63,11 +64,12 @@ test: ## all tests: unit and integration with the race detector, then end to end
 	@$(MAKE) --no-print-directory tree bin/vm
 	$(GO) run ./test/tally 'STAS_REQUIRE_INTEGRATION=1 CGO_ENABLED=1 $(GO) test -race -json -timeout 10m ./...' '$(in-vm)'
 
-e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -run
+e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -run; LONG=1: also those that take minutes
 	@test/vm/needs build vm
 	$(GO) run ./test/tally '$(in-vm) -test.run "$(RUN)"'
 
-in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm -deadline 45m vm/tests -test.v -test.timeout 40m
+in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm $(if $(LONG),-env STAS_LONG=1 -deadline 170m,-deadline 45m) \
+  vm/tests -test.v -test.timeout $(if $(LONG),165m,40m)
 
 # What needs the real kernel: packages with tests that are tagged so, and those whose edges the build machine may lack.
 VMTESTS = $(sort $(filter-out test/bench,$(patsubst %/,%,$(dir \
@@ -140,7 +142,7 @@ bench: tree ## benchmarks: packages, then the whole system in the VM
 
 torture: ## the property tests at full length (CHECKS=100000), which takes hours
 	@for package in schedule connector finder; do \
-	  $(GO) test ./pkg/$$package -run AnySequence -timeout 4h -rapid.checks=$(CHECKS) || exit; done
+	  TMPDIR=/dev/shm $(GO) test ./pkg/$$package -run AnySequence -timeout 4h -rapid.checks=$(CHECKS) || exit; done
 
 capture: tree bin/vm ## what Linux and fabricsim say to each other on the wire, dissected by tshark
 	@test/vm/needs build vm capture

@@ -88,7 +88,7 @@ func deadAddresses(t *testing.T, good, holes, silent int, within time.Duration) 
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("STAS_LONG") == "" {
-		t.Skip("STAS_LONG=1 runs it")
+		t.Skip("make e2e LONG=1 runs it")
 	}
 }
 
