@@ -40,6 +40,7 @@ func rejected(t *testing.T, since time.Time, sub *fabric.Subsystem, why ...strin
 // TestAuthentication has the kernel's target demand DH-HMAC-CHAP. The secrets are in different places; discovered controllers get
 // those of the host.
 func TestAuthentication(t *testing.T) {
+	wide(t)
 	right, ctrl, wrong := newSecret(), newSecret(), newSecret()
 	line := fmt.Sprintf("transport=tcp;traddr=%s;trsvcid=%d;nqn=%sguarded", address, service, prefix)
 	oneWay := fabric.Host{NQN: hostNQN(t), Key: right}
@@ -85,6 +86,7 @@ func TestAuthentication(t *testing.T) {
 
 // TestAuthenticationRotated changes the secret of host and target. The connection stays, and the next one is made with the new one.
 func TestAuthenticationRotated(t *testing.T) {
+	wide(t)
 	first, second := newSecret(), newSecret()
 	sub := guarded(t, fabric.Host{NQN: hostNQN(t), Key: first})
 	confidential(t, "sys.conf", "[Host]\nkey="+first+"\n")
@@ -134,6 +136,7 @@ func setKey(t *testing.T, key string) {
 
 // TestAuthenticationHealed gives the right secret by reload after a wrong one was refused: that is tried at once.
 func TestAuthenticationHealed(t *testing.T) {
+	wide(t)
 	right, wrong := newSecret(), newSecret()
 	sub := guarded(t, fabric.Host{NQN: hostNQN(t), Key: right})
 	confidential(t, "sys.conf", "[Host]\nkey="+wrong+"\n")
@@ -149,6 +152,7 @@ func TestAuthenticationHealed(t *testing.T) {
 
 // TestTwoIdentities connects one target as two hosts.
 func TestTwoIdentities(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	const id = "4a2c8e10-6d3b-4f5a-9e71-b0c2d4e6f802"
 	other := "nqn.2014-08.org.nvmexpress:uuid:" + id
@@ -192,6 +196,7 @@ func TestTwoIdentities(t *testing.T) {
 // TestIdentityConflict has another tool use this host's ID with another NQN: the kernel would say EINVAL, the daemon says which
 // connection is in the way, and goes on when it is gone.
 func TestIdentityConflict(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	if _, err := os.Stat("/sys/module/nvme_keyring"); errors.Is(err, os.ErrNotExist) {
 		t.Skip("this kernel is older than 6.5")

@@ -41,6 +41,7 @@ func running(t *testing.T, unit string, pid int) {
 // TestMalformedConfiguration starts stafd with mistakes in its file: it names each with its line and runs with the rest. Then
 // the file gets worse at a reload.
 func TestMalformedConfiguration(t *testing.T) {
+	wide(t)
 	_, subs := serve(t, 2)
 	since := time.Now()
 	fabric.Configure(t, "stafd.conf", "[Global]\nkato=soon\nnonsense=1\nthis is no setting\n"+noMDNS+controllers(dc, "transport=tcp;traddr", "transport=carrier-pigeon;traddr=127.0.0.1"))
@@ -68,6 +69,7 @@ func TestMalformedConfiguration(t *testing.T) {
 // TestUnreadableConfiguration has a directory where the file should be, which not even root can read: at a reload the last good
 // configuration stays in force, at a start nothing is removed.
 func TestUnreadableConfiguration(t *testing.T) {
+	wide(t)
 	_, subs := connected(t, 2)
 	u := watchAll(t, subs...)
 	for _, name := range []string{"stafd", "stacd"} {
@@ -100,6 +102,7 @@ func TestUnreadableConfiguration(t *testing.T) {
 
 // TestNoFabricsDevice starts the daemons without the kernel's modules: they say so, and connect when the modules come.
 func TestNoFabricsDevice(t *testing.T) {
+	wide(t)
 	_, subs := serve(t, 2)
 	units := []string{"modprobe@nvme_fabrics.service", "modprobe@nvme_tcp.service"}
 	fabric.Run(t, "systemctl", append([]string{"mask", "--runtime", "--quiet"}, units...)...)
@@ -162,6 +165,7 @@ func TestNoHostIdentity(t *testing.T) {
 
 // TestBusRestarted restarts D-Bus under the daemons: both come back on it, and a change of the fabric arrives.
 func TestBusRestarted(t *testing.T) {
+	wide(t)
 	port, subs := connected(t, 2)
 	u := watchAll(t, subs...)
 	stafd, stacd := fabric.MainPID(t, "stafd"), fabric.MainPID(t, "stacd")
@@ -180,6 +184,7 @@ func TestBusRestarted(t *testing.T) {
 // TestNoBus starts the daemons where D-Bus does not run: the discovery controller is connected all the same, and the rest
 // when D-Bus comes.
 func TestNoBus(t *testing.T) {
+	wide(t)
 	_, subs := serve(t, 2)
 	bus := []string{"dbus.socket", "dbus.service"}
 	fabric.Stop(t, bus...)

@@ -133,6 +133,7 @@ func TestPythonClients(t *testing.T) {
 // TestPythonClientsPath has the host's end of the connection given in one way only, which is where the order of the arguments shows,
 // and a discovery controller that is found by referral.
 func TestPythonClientsPath(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	a, b := fabric.NewSubsystem(t, prefix+"a", fabric.Options{}), fabric.NewSubsystem(t, prefix+"b", fabric.Options{})
 	first, second := fabric.TCP(t, address, service), fabric.TCP(t, "127.0.0.2", service)

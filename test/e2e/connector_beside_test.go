@@ -109,6 +109,7 @@ func TestBesideZoneChanges(t *testing.T) {
 // TestBesideNvmeCLI has an administrator work with nvme-cli 2.x, which has no registry: what it disconnects that is wanted is made again; what it
 // connects that is wanted becomes ours; what is not wanted stays unowned and is left alone.
 func TestBesideNvmeCLI(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, strings.NewReplacer("count = 3", "count = 5", "ports = p1 p2", "ports = p1").Replace(simulation))
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))

@@ -45,6 +45,7 @@ func registryRight(t *testing.T, within time.Duration) {
 // TestZoneFlips changes the zones a hundred times in ten seconds: what is listed all the time is not touched, in the end exactly what is
 // listed is connected, and nothing is left of the rest.
 func TestZoneFlips(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, zoned)
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))

@@ -37,6 +37,7 @@ func readBlock(device string) error {
 // TestSimBreaks breaks connections that work. The kernel says what it saw, makes the connection anew, and what was read
 // or written meanwhile succeeds.
 func TestSimBreaks(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	nqn := simPrefix + "sim1"
@@ -97,6 +98,7 @@ func TestSimBreaks(t *testing.T) {
 // TestSimMoves lets a port disappear in each way, and come back, at another address in the end. The kernel tries the old
 // one until it is told otherwise, and knows the same namespaces at the new one.
 func TestSimMoves(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	nqn := simPrefix + "sim1"
@@ -140,6 +142,7 @@ func TestSimMoves(t *testing.T) {
 // TestSimPages has nvme-cli read pages that are wrong, over a connection that the kernel holds and that nothing of this
 // harms: a page is bytes to the kernel.
 func TestSimPages(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	name := mustAttach(t, "p1", simPrefix+"cdc", ",discovery,keep_alive_tmo=30")

@@ -175,6 +175,7 @@ func fileSystem(t *testing.T, device string) {
 // TestSimDiscovery has the kernel hold a connection to the discovery controller, and
 // nvme-cli agree with what is configured.
 func TestSimDiscovery(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	device := "/dev/" + mustAttach(t, "p1", simPrefix+"cdc", ",discovery,keep_alive_tmo=30")
@@ -260,6 +261,7 @@ func registration(t *testing.T, f *fabricsim.Fabric, name string) {
 // TestSimRestart ends the target and plays it anew: the kernel comes back to the same
 // namespaces by itself. When the subsystem is gone for good it gives up at once.
 func TestSimRestart(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	cfg, err := fabricsim.ParseConfig(strings.NewReader(simulation))
 	if err != nil {
@@ -304,6 +306,7 @@ func TestSimRestart(t *testing.T) {
 
 // TestSimMisbehaviour shows what the kernel makes of a target that misbehaves.
 func TestSimMisbehaviour(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	// The kernel's own bounds are 3 s for TCP and 10 s for ICResp. Where a connection breaks while an admin command is
@@ -375,6 +378,7 @@ func TestSimMisbehaviour(t *testing.T) {
 
 // TestSimKeys has the kernel authenticate with fabricsim.
 func TestSimKeys(t *testing.T) {
+	wide(t)
 	needKernel(t, "CONFIG_NVME_AUTH", "CONFIG_NVME_HOST_AUTH")
 	fabric.Clean(t)
 	key := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t), "-m", "1"))
@@ -409,6 +413,7 @@ func TestSimKeys(t *testing.T) {
 
 // TestSimAnnounce has Avahi announce a discovery controller, at its new address when it moves, and say goodbye.
 func TestSimAnnounce(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
 	fabric.Dummy(t, "stas-d1", "198.19.1.1/24")

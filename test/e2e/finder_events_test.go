@@ -18,6 +18,7 @@ import (
 // TestFinderBesideAutoconnect has nvme-cli's own rule in force, which connects whatever a discovery controller lists when that raises an event:
 // not for ours, so that what stacd excludes stays away, and nobody meets a connection that another has just made.
 func TestFinderBesideAutoconnect(t *testing.T) {
+	wide(t)
 	const rule = "/usr/lib/udev/rules.d/70-nvmf-autoconnect.rules"
 	if text, err := os.ReadFile(rule); err != nil || !strings.Contains(string(text), "0x70f002") {
 		t.Fatalf("nvme-cli's rule is not there: %v", err)
@@ -61,6 +62,7 @@ func TestFinderBesideAutoconnect(t *testing.T) {
 
 // TestFinderLatency measures from the event on the wire to the signal on the bus, beyond what the discovery controller itself took.
 func TestFinderLatency(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	startStafd(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
@@ -86,7 +88,7 @@ func TestFinderLatency(t *testing.T) {
 		select {
 		case <-signals:
 			told = time.Now()
-		case <-time.After(10 * time.Second):
+		case <-time.After(fabric.Slow(10 * time.Second)):
 			t.Fatal("no signal")
 		}
 		var aen, first, last time.Time

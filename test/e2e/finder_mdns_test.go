@@ -121,6 +121,7 @@ func publish(t *testing.T, service string) (goodbye func()) {
 // TestFinderAnnounced follows the announcement of one discovery controller: family as configured, kept after the
 // goodbye for as long as it can be reached, given up after the retention when it cannot, and there again with its announcement.
 func TestFinderAnnounced(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	multicast(t)
 	startAvahi(t)

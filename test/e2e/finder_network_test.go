@@ -17,6 +17,7 @@ import (
 // TestFinderNameGone has the name server and the hosts file forget the name of a discovery controller: nothing ends, and the controller is
 // connected again at its last good address, also by a stafd that starts anew.
 func TestFinderNameGone(t *testing.T) {
+	wide(t)
 	port, subs := serve(t, 2)
 	hosts := content(t, "/etc/hosts")
 	fabric.Configure(t, "/etc/hosts", hosts+"\n127.0.0.1 dc.stas.test\n")
@@ -78,6 +79,7 @@ func playRemote(t *testing.T, text string, addresses ...string) (ctl func(args .
 // TestFinderInterface gives the interface to a discovery controller its address after attempts have begun to wait, and takes the link
 // away until the kernel gives up: both times it is connected right after the change, not when the wait is over.
 func TestFinderInterface(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	playRemote(t, "[port p]\naddress = 198.19.2.2\n[dc d]\nports = p\n", "198.19.2.2/24")
 	const at, soon = "198.19.2.2:8009", 2 * time.Second
@@ -141,6 +143,7 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 // TestFinderOverflow lets more events come than stafd's socket holds, among them that of a page that changed, and that of
 // a discovery controller that is gone. stafd looks at everything again and then rests.
 func TestFinderOverflow(t *testing.T) {
+	wide(t)
 	port, subs := serve(t, 2)
 	withEnvironment(t, "STAS_TEST_UEVENT_BUFFER=4096")
 	fabric.Start(t, "stafd", "stacd")
@@ -190,6 +193,7 @@ func TestFinderOverflow(t *testing.T) {
 
 // TestFinderBusRestarted restarts the D-Bus daemon: nothing is disconnected, both daemons are on the bus again, and what the fabric changes is followed.
 func TestFinderBusRestarted(t *testing.T) {
+	wide(t)
 	port, subs := connected(t, 2)
 	u := watchAll(t, subs...)
 	pids := [2]int{fabric.MainPID(t, "stafd"), fabric.MainPID(t, "stacd")}

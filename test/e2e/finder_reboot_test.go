@@ -143,6 +143,7 @@ func TestFinderReboot(t *testing.T) {
 
 // TestFinderLies has a CDC lie in each boot; the truth is followed after the next one.
 func TestFinderLies(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
 	played(t, storage)

@@ -14,6 +14,7 @@ import (
 // TestFinderReferrals follows a ring of five discovery controllers that also list themselves: each is connected and read
 // once. A referral that is added leads to its controller within seconds.
 func TestFinderReferrals(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	var b strings.Builder
 	for i := range 6 {

@@ -84,14 +84,6 @@ func deadAddresses(t *testing.T, good, holes, silent int, within time.Duration) 
 	}
 }
 
-// long keeps what measures, and takes minutes to do so, out of the usual run.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("STAS_LONG") == "" {
-		t.Skip("make e2e LONG=1 runs it")
-	}
-}
-
 // privateDirty is the memory of a process that is its own and written to, in bytes.
 func privateDirty(t *testing.T, pid int) int {
 	t.Helper()
@@ -154,6 +146,7 @@ func TestFinderBigPage(t *testing.T) {
 
 // TestFinderStorm raises a thousand events: the reads that they ask for coalesce, and none is lost.
 func TestFinderStorm(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := played(t, "[port p]\naddress = 127.0.0.1\n[dc d]\nnqn = "+simPrefix+"d\nports = p\nextended = no\n[subsystem s]\nnqn = "+simPrefix+"s\nports = p\nnamespace = 1G\n")
 	startStafd(t, noMDNS+controllers(dc))

@@ -12,6 +12,7 @@ import (
 
 // TestFinderFC plugs in a Fibre Channel port that is a discovery service: its event is all that leads to it.
 func TestFinderFC(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	sub := fabric.NewSubsystem(t, prefix+"fc", fabric.Options{})
 	fabric.FC(t).Link(t, sub)
@@ -50,6 +51,7 @@ func TestFinderFC(t *testing.T) {
 
 // TestFinderRDMA connects a discovery controller and what it lists over RDMA.
 func TestFinderRDMA(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	sub := fabric.NewSubsystem(t, prefix+"rdma", fabric.Options{})
 	port := fabric.RDMA(t, "4420")

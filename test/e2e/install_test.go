@@ -19,6 +19,7 @@ func TestUnits(t *testing.T) {
 
 // TestRegistrySurvivesStop stops the daemons: who made the connections is known all the same.
 func TestRegistrySurvivesStop(t *testing.T) {
+	wide(t)
 	_, subs := connected(t, 2)
 	before := fabric.Controllers(t)
 	fabric.Stop(t, "stacd", "stafd")

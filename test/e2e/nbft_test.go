@@ -74,6 +74,7 @@ func TestBootConnectionProtected(t *testing.T) {
 
 // nbft-reconnect=yes makes a lost boot connection again, as the firmware's: its owner, its host.
 func TestBootConnectionMadeAgain(t *testing.T) {
+	wide(t)
 	serve(t, 1)
 	_, sub := bootTarget(t)
 	fabric.Configure(t, "stacd.conf", "[I/O controller connection management]\nnbft-reconnect=yes\n")

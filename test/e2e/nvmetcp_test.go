@@ -17,6 +17,7 @@ import (
 
 // TestHostAtTarget has our host side speak with the kernel's target.
 func TestHostAtTarget(t *testing.T) {
+	wide(t)
 	needKernel(t, "CONFIG_NVME_TARGET_AUTH")
 	fabric.Clean(t)
 	key := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t), "-m", "2"))

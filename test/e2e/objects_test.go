@@ -114,6 +114,7 @@ func TestObjects(t *testing.T) {
 
 // TestObjectsOfOthers: who is not root only reads, and nobody's connections are the only ones that disconnect-all takes.
 func TestObjectsOfOthers(t *testing.T) {
+	wide(t)
 	_, subs := connected(t, 1)
 	key := objects(t, "stacctl")[subs[0].NQN].Key
 	as := func(user string, args ...string) (string, error) {

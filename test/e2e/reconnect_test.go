@@ -41,6 +41,7 @@ func TestTargetRestarted(t *testing.T) {
 // TestControllersLost leaves the target away for longer than the kernel tries (ctrl-loss-tmo): all controllers go, and all come back with
 // the target, connected anew.
 func TestControllersLost(t *testing.T) {
+	wide(t)
 	port, subs := serve(t, 4)
 	const short = "[Global]\nctrl-loss-tmo=5\nreconnect-delay=1\n"
 	fabric.Configure(t, "stafd.conf", short+noMDNS+controllers(dc))

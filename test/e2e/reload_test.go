@@ -15,6 +15,7 @@ import (
 // TestReloadSaysWhatWaits changes parameters that a connection has for life. The reload leaves the connections as they are and says,
 // before it is over, what waits and which command ends that; the command does, and the status says so.
 func TestReloadSaysWhatWaits(t *testing.T) {
+	wide(t)
 	_, subs := connected(t, 2)
 	fabric.Eventually(t, 10*time.Second, func() error {
 		if state := sessionState(t); state != "held" {

@@ -27,6 +27,7 @@ func TestStafdAbsent(t *testing.T) {
 
 // TestStafdHung has a subsystem zoned out while stafd does not run: it goes when stafd does, and not before.
 func TestStafdHung(t *testing.T) {
+	wide(t)
 	port, subs := connected(t, 3)
 	zoned := fabric.NewSubsystem(t, prefix+"zoned", fabric.Options{Hosts: []fabric.Host{{NQN: hostNQN(t)}}})
 	port.Link(t, zoned)

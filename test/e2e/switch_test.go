@@ -104,6 +104,7 @@ func awaitKnown(t *testing.T, devices map[string]string) {
 // TestSwitch takes over a host that runs nvme-stas 2.x, as an installation of this package does: its connections stay, its files
 // stay as they are, and what changes afterwards is followed.
 func TestSwitch(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	port := fabric.TCP(t, address, service)
 	subs := fabric.NewSubsystems(t, prefix+"s", 3, fabric.Options{})

@@ -153,6 +153,7 @@ func secured(t *testing.T, want int) {
 
 // TestTLS connects a configured controller of a target that demands TLS.
 func TestTLS(t *testing.T) {
+	wide(t)
 	right, wrong := newTLSKey(), newTLSKey()
 	for _, c := range []struct {
 		name  string
@@ -213,6 +214,7 @@ func TestTLS(t *testing.T) {
 // TestTLSDiscovered has a discovery controller behind TLS and no word about TLS in stacd.conf: the entry says that its port
 // demands it.
 func TestTLSDiscovered(t *testing.T) {
+	wide(t)
 	key := newTLSKey()
 	for _, where := range []string{"keyring", "file"} {
 		t.Run("key in the "+where, func(t *testing.T) {
@@ -236,6 +238,7 @@ func TestTLSDiscovered(t *testing.T) {
 // TestTLSKept restarts a daemon whose key is in the keyring already: the key stays the same one, since a new one would take
 // it from the connections that use it.
 func TestTLSKept(t *testing.T) {
+	wide(t)
 	key := newTLSKey()
 	sub := tlsTarget(t, key)
 	confidential(t, "stacd.conf", tlsLine(sub, ";tls=true;tls-key="+key))

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 		println("e2e: not in the VM of test/vm; use make e2e")
 		os.Exit(1)
 	}
+	fmt.Printf("a process takes %.1f times as long as it should\n", fabric.Slowness())
 	os.Exit(m.Run())
 }
 
@@ -116,6 +117,7 @@ func content(t *testing.T, path string) string {
 
 // TestBedTransports connects over each transport that the guest can play.
 func TestBedTransports(t *testing.T) {
+	wide(t)
 	for _, c := range []struct {
 		name    string
 		port    func(t *testing.T) *fabric.Port
@@ -147,6 +149,7 @@ func TestBedTransports(t *testing.T) {
 
 // TestBedBlackHole shows that a black hole holds a connect until the kernel's own timeout, about three seconds.
 func TestBedBlackHole(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	hole := fabric.BlackHoles(t, 1)[0]
 	started := time.Now()
@@ -160,6 +163,7 @@ func TestBedBlackHole(t *testing.T) {
 
 // TestBedKeys shows that the target wants the host's secret where one is set.
 func TestBedKeys(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	key := strings.TrimSpace(fabric.Run(t, "nvme", "gen-dhchap-key", "-n", hostNQN(t)))
 	sub := fabric.NewSubsystem(t, "nqn.2014-08.org.nvmexpress:test:keys", fabric.Options{Hosts: []fabric.Host{{NQN: hostNQN(t), Key: key}}})

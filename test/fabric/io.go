@@ -122,7 +122,7 @@ func (w *IO) Stop(t testing.TB) {
 		if w.Blocks() == 0 {
 			t.Errorf("no I/O was done on %s", w.device)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(Slow(30 * time.Second)):
 		t.Errorf("I/O on %s hangs after %d blocks", w.device, w.Blocks())
 	}
 }

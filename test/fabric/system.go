@@ -4,16 +4,39 @@ import (
 	"bytes"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
-// Eventually calls check every 10 ms until it returns nil; the test ends when it has not done so in time. A check that takes
+// spawned is how long a process takes to start and end in the VM of an unloaded build machine.
+const spawned = 30 * time.Millisecond
+
+// Slowness says how many times slower than that this machine is, between 1 and 10: an emulated one can share its
+// processors with anybody, and a bound on time would say nothing about the program under test.
+var Slowness = sync.OnceValue(func() float64 {
+	var all [9]time.Duration
+	for i := range all {
+		start := time.Now()
+		_ = exec.Command("/bin/true").Run()
+		all[i] = time.Since(start)
+	}
+	slices.Sort(all[:])
+	return min(max(float64(all[len(all)/2])/float64(spawned), 1), 10)
+})
+
+// Slow is d as this machine needs it.
+func Slow(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
+
+// Eventually calls check every 10 ms until it returns nil; the test ends when it has not done so in time, which is longer
+// where the machine is slow. A check that takes
 // longer than that is called less often: looking must not keep an emulated machine from what is waited for.
 func Eventually(t testing.TB, within time.Duration, check func() error) time.Duration {
 	t.Helper()
+	within = Slow(within)
 	start := time.Now()
 	for {
 		began := time.Now()
