@@ -144,7 +144,7 @@ func (r *run) interactive(ctx context.Context, image, share, accel string) error
 }
 
 // bootTime is how long the guest may take until it begins with the command.
-const bootTime = 3 * time.Minute
+const bootTime = 6 * time.Minute
 
 // errNoStart: the guest ended before it had begun with the command.
 var errNoStart = errors.New("the guest died or hung while it booted")
