@@ -59,7 +59,7 @@ demo: tree ## show discovery and connection at work on a real kernel, in a VM
 	$(GO) run ./test/vm -tree bin/tree -put test/demo -deadline 10m demo/demo
 	@echo "A shell in the same VM, with everything installed: make vm"
 
-test: BUDGET = 15m
+test: BUDGET = 8m
 test: ## all tests: unit and integration with the race detector, then end to end on a real kernel in a VM
 	@test/vm/needs build test vm
 	@$(MAKE) --no-print-directory tree bin/vm
@@ -69,8 +69,8 @@ e2e: tree bin/vm ## only the tests in the VM; RUN=PATTERN chooses, as go test -r
 	@test/vm/needs build vm
 	$(GO) run ./test/tally '$(in-vm) -test.run "$(RUN)"'
 
-in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm $(if $(LONG),-env STAS_LONG=1 -deadline 170m,-deadline 60m) \
-  $(if $(BUDGET),-env STAS_BUDGET=$(BUDGET)) vm/tests -test.v -test.timeout $(if $(LONG),165m,55m)
+in-vm = $(GO) run ./test/vm -tree bin/tree -qemu "-acpitable file=bin/vm/nbft" -put bin/vm $(if $(LONG),-env STAS_LONG=1 -deadline 170m,-deadline 68m) \
+  $(if $(BUDGET),-env STAS_BUDGET=$(BUDGET)) vm/tests -test.v -test.timeout $(if $(LONG),165m,64m)
 
 # What needs the real kernel: packages with tests that are tagged so, and those whose edges the build machine may lack.
 VMTESTS = $(sort $(filter-out test/bench,$(patsubst %/,%,$(dir \
