@@ -29,7 +29,10 @@ func many(n int, more string) string {
 // TestFinderDeadAddresses has 50 discovery controllers among 60 addresses that are none: 50 swallow SYNs, 10 accept and
 // stay silent. The 50 come up as fast as without the others. (That many because twice as many take an emulated machine
 // minutes; TestFinderAllDeadAddresses has them. On a host in memory pkg/finder shows that none of 220 is late.)
-func TestFinderDeadAddresses(t *testing.T) { deadAddresses(t, 50, 50, 10, time.Minute) }
+func TestFinderDeadAddresses(t *testing.T) {
+	wide(t)
+	deadAddresses(t, 50, 50, 10, time.Minute)
+}
 
 // TestFinderAllDeadAddresses is the same with 100 that swallow SYNs, 20 that are silent, and 100 good ones.
 func TestFinderAllDeadAddresses(t *testing.T) {
