@@ -42,6 +42,7 @@ func awaitConnecting(t *testing.T, f *fabricsim.Fabric, seq uint64, name string)
 // TestUnwantedDuringConnect takes a subsystem out of the zones while the kernel is busy with a connect to it that takes ten seconds:
 // once that is through the controller goes. What else is to be disconnected meanwhile does not wait for it.
 func TestUnwantedDuringConnect(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, strings.Replace(zoned, "ports = p1 p2", "ports = p1", 1))
 	const takes = 10 * time.Second

@@ -86,6 +86,7 @@ func awaitRead(t *testing.T, f *fabricsim.Fabric, within time.Duration, seq uint
 // TestFinderReboot boots a CDC again and again: with its counter begun anew and slow, empty until its database is there, empty for
 // good, and at another address. What is connected goes only when the page stays empty for longer than it is doubted.
 func TestFinderReboot(t *testing.T) {
+	wide(t)
 	fabric.Clean(t)
 	multicast(t)
 	fabric.Run(t, "ip", "addr", "add", "198.19.0.2/24", "dev", "stas-d0")

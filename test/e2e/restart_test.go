@@ -65,6 +65,7 @@ func TestInterrupted(t *testing.T) {
 // TestInterruptedConnecting does so while 32 subsystems are being connected: in the end each has one controller,
 // live and ours, and none was ever removed.
 func TestInterruptedConnecting(t *testing.T) {
+	wide(t)
 	for _, how := range []string{"restart", "kill"} {
 		for _, unit := range []string{"stafd", "stacd"} {
 			t.Run(how+" "+unit, func(t *testing.T) {

@@ -17,6 +17,9 @@ import (
 func TestStart(t *testing.T) {
 	for _, n := range []int{1, 32, 200} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			if n > 100 {
+				wide(t)
+			}
 			_, subs := serve(t, n)
 			events, entries, stalls := fabric.Record(t), fabric.WatchRegistry(t), fabric.WatchStalls(t)
 			started := time.Now()
