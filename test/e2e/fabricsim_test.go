@@ -326,7 +326,7 @@ func TestSimMisbehaviour(t *testing.T) {
 		{"", "icreq", "silent", syscall.EAGAIN, "", false},
 		{"", "icreq", "close", noICResp, "", false},
 		{"", "icreq", "bad-digest", syscall.EINVAL, "digest", false},
-		{"", "icreq", "terminate", syscall.EINVAL, "", false},
+		{"", "icreq", "terminate", syscall.EINVAL, "", long},
 		{"", "connect", "status=0x4181", syscall.EIO, "16769", false},
 		{"", "connect", "status=0x4184", syscall.EIO, "16772", false},
 		{"", "connect", "close", syscall.EIO, "", long},
@@ -342,7 +342,7 @@ func TestSimMisbehaviour(t *testing.T) {
 		{"", "io-connect", "status=0x4181", syscall.EIO, "16769", false},
 		{"", "connect", "delay=1s", nil, "", false},
 		// Half of ICResp is a whole one to older kernels, which then wait for an answer to Connect.
-		{"", "icreq", "truncate", syscall.ECONNRESET, "", !kernelSince(t, 6, 12)},
+		{"", "icreq", "truncate", syscall.ECONNRESET, "", long},
 	} {
 		t.Run(tt.step+" "+tt.action, func(t *testing.T) {
 			if tt.long && os.Getenv("STAS_LONG") == "" {
