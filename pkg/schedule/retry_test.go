@@ -187,7 +187,7 @@ func TestLost(t *testing.T) {
 		if n := len(r.connecting) - before; n > 20 {
 			t.Errorf("a connection that is lost at once each time was made %d times in ten minutes", n)
 		}
-		r.pass(2 * time.Minute)
+		r.pass(3 * time.Minute) // the longest delay, 72 s, and the minute after which it counts as steady
 		r.expect(a, Up)
 		r.on(func(s *Scheduler) { s.Lost(a.TID) })
 		r.expect(a, Up)
