@@ -60,7 +60,7 @@ demo: tree ## show discovery and connection at work on a real kernel, in a VM
 	@echo "A shell in the same VM, with everything installed: make vm"
 
 test: BUDGET = 8m
-test: ## all tests: unit and integration with the race detector, then end to end on a real kernel in a VM
+test: ## unit and integration with the race detector, then end to end on a real kernel in a VM, for BUDGET
 	@test/vm/needs build test vm
 	@$(MAKE) --no-print-directory tree bin/vm
 	$(GO) run ./test/tally 'STAS_REQUIRE_INTEGRATION=1 CGO_ENABLED=1 $(GO) test -race -json -timeout 10m ./...' '$(in-vm)'
