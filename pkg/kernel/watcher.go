@@ -206,11 +206,12 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 		Rediscover: i.flags&flagRediscover != 0, AEN: i.flags&flagAEN != 0 && c.mayBeDiscovery()})
 }
 
-// look reads a controller. One that the consumer does not want to be told of is as good as gone.
+// look reads a controller. One that the consumer does not want to be told of is as good as gone; but one that it
+// was told of stays until its kind is known to be another, which old kernels never tell of some.
 func (w *Watcher) look(name string) (Controller, error) {
 	if w.Only != nil {
 		k, err := w.sysfs.Kind(name)
-		if err == nil && !w.Only(k) {
+		if _, was := w.told[name]; err == nil && !w.Only(k) && (k.Known || !was) {
 			err = ErrGone
 		}
 		if err != nil {

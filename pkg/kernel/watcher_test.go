@@ -432,6 +432,9 @@ func TestWatcherTellsOnlyWhatConcerns(t *testing.T) {
 		s.there["nvme2"] = c
 		s.send("add", "nvme", "nvme2")
 		expect(t, "being connected", take(w), "nvme2")
+		w.Only = func(k Kind) bool { return k.Known && k.Kind == tid.Discovery } // as is said once nothing is wanted any more
+		s.send("change", "nvme", "nvme2", "NVME_AEN=0x70f002")
+		expect(t, "told of before, kind never known", take(w), "nvme2 aen")
 		c.CntrlType, c.Kind, c.KindKnown = TypeIO, tid.IO, true
 		s.there["nvme2"] = c
 		s.send("change", "nvme", "nvme2", "NVME_EVENT=connected")
