@@ -107,7 +107,7 @@ func keepFromRule(t *testing.T, name string) {
 	must(t, os.WriteFile(dir+"/owner", []byte("stas\n"), 0o644))
 }
 
-// dmesg is what the kernel has said since the test began.
+// dmesg is what the kernel has said since the test began with a clean machine.
 func dmesg(t *testing.T) string {
 	t.Helper()
 	text := fabric.Run(t, "dmesg")

@@ -20,7 +20,7 @@ var links = []string{"stas-hole", "stas-v0", "stas-d0", "stas-d1"}
 // exclusion, no registry entry. When the test fails, the daemons' journal since here is shown.
 func Clean(t testing.TB) {
 	t.Helper()
-	announce(t)
+	announce(t, "")
 	since := time.Now()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -44,11 +44,13 @@ func Clean(t testing.TB) {
 			t.Fatalf("cannot clean up %s: %v", step.what, err)
 		}
 	}
+	// The removal of what the test before left may make the kernel complain: that is no part of this test.
+	announce(t, ", from clean")
 }
 
 // announce writes the test's name where it explains what follows: into the kernel's log and with it the journal.
-func announce(t testing.TB) {
-	_ = put("/dev/kmsg", fmt.Sprintf("<5>stas-test: === %s\n", t.Name()))
+func announce(t testing.TB, then string) {
+	_ = put("/dev/kmsg", fmt.Sprintf("<5>stas-test: === %s%s\n", t.Name(), then))
 }
 
 var loadModules = sync.OnceValue(func() error {
