@@ -116,31 +116,3 @@ func vanished(err error) error {
 	}
 	return err
 }
-
-// dropEmptyOwner removes a zero-length owner file, which means "no owner" and yet keeps
-// a link from being made. It moves the file aside before it judges it, so that an owner
-// written meanwhile is found and put back.
-func dropEmptyOwner(entry string) error {
-	owner := filepath.Join(entry, AttrOwner)
-	if info, err := os.Lstat(owner); err != nil || info.Size() != 0 || !info.Mode().IsRegular() {
-		return err
-	}
-	f, err := os.CreateTemp(entry, AttrOwner+".tmp.*")
-	if err != nil {
-		return err
-	}
-	f.Close()
-	aside := f.Name()
-	defer os.Remove(aside)
-	if err := os.Rename(owner, aside); err != nil {
-		return err
-	}
-	info, err := os.Lstat(aside)
-	if err != nil || info.Size() == 0 {
-		return err
-	}
-	if err := os.Link(aside, owner); err != nil && !taken(err) {
-		return err
-	}
-	return nil
-}
