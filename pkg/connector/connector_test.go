@@ -248,6 +248,7 @@ func TestOwnerChangesBehindOurBack(t *testing.T) {
 // TC-28: an owner that another tool has erased is put back.
 func TestErasedOwnerIsPutBack(t *testing.T) {
 	bubble(t, listed(1), func(r *rig) {
+		r.pass(2 * ownAgain) // what is done for new connections is over
 		r.SetOwner(r.device(0), registry.NoOwner())
 		r.pass(11 * time.Minute)
 		if o := r.Host.Owner(r.device(0)); !o.Is(Owner) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stas-go/stas/pkg/fabricsim"
+	"github.com/stas-go/stas/pkg/nvmetcp"
 	"github.com/stas-go/stas/test/fabric"
 )
 
@@ -22,15 +23,25 @@ const patience = 2 * time.Minute
 // slowly has each connect to one of the simulated subsystems take this long, inside the kernel.
 func slowly(t *testing.T, f *fabricsim.Fabric, name string, takes time.Duration) {
 	t.Helper()
-	must(t, f.AddFault(fabricsim.FaultConfig{Name: "slow", Subsystem: name, Step: "connect", Action: "delay=" + takes.String()}))
+	slowlyAt(t, f, name, nvmetcp.StepConnect, takes)
+}
+
+func slowlyAt(t *testing.T, f *fabricsim.Fabric, name, step string, takes time.Duration) {
+	t.Helper()
+	must(t, f.AddFault(fabricsim.FaultConfig{Name: "slow", Subsystem: name, Step: step, Action: "delay=" + takes.String()}))
 }
 
 // awaitConnecting waits until a connect to the subsystem hangs in what slowly has put there, after event number seq.
 func awaitConnecting(t *testing.T, f *fabricsim.Fabric, seq uint64, name string) time.Time {
 	t.Helper()
+	return awaitStep(t, f, seq, name, nvmetcp.StepConnect)
+}
+
+func awaitStep(t *testing.T, f *fabricsim.Fabric, seq uint64, name, step string) time.Time {
+	t.Helper()
 	fabric.Eventually(t, patience, func() error {
 		for _, e := range f.Events(seq) {
-			if e.Kind == "fault" && e.Subsystem == simPrefix+name && strings.HasSuffix(e.Detail, "at connect") {
+			if e.Kind == "fault" && e.Subsystem == simPrefix+name && strings.HasSuffix(e.Detail, "at "+step) {
 				return nil
 			}
 		}
@@ -135,7 +146,7 @@ func nextName(t *testing.T) string {
 // TestOwnerAppearsBeforeTheAction has another orchestrator write its name between stacd's decision and the act: what was to be
 // disconnected stays, what was to be connected is left to the other, and neither owner changes.
 func TestOwnerAppearsBeforeTheAction(t *testing.T) {
-	long(t) // not seen to pass yet
+	long(t)
 	fabric.Clean(t)
 	f := simulate(t, strings.Replace(zoned, "ports = p1 p2", "ports = p1", 1))
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
@@ -148,12 +159,13 @@ func TestOwnerAppearsBeforeTheAction(t *testing.T) {
 	}
 	kept := fabric.Live(t, simPrefix+"sim2")[0]
 
-	// The worker is stopped in the middle of a connect: what it is asked for from now on waits.
-	slowly(t, f, "sim3", 3*time.Second)
-	seq := lastEvent(f)
+	// The worker is stopped in the middle of a connect: what it is asked for from now on waits. By then the kernel must have
+	// opened all its sockets, which the signal would keep it from.
+	slowlyAt(t, f, "sim3", nvmetcp.StepIOConnect, 3*time.Second)
+	seq, pid := lastEvent(f), worker(t, "stacd")
 	must(t, f.AddToZone("here", "sim3"))
-	awaitConnecting(t, f, seq, "sim3")
-	release := halt(t, worker(t, "stacd"))
+	awaitStep(t, f, seq, "sim3", nvmetcp.StepIOConnect)
+	release := halt(t, pid)
 	fabric.AwaitLive(t, patience, simPrefix+"sim3") // the kernel is through
 	must(t, f.RemoveFromZone("here", "sim2"))
 	fabric.Eventually(t, patience, func() error {
