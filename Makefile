@@ -59,7 +59,7 @@ demo: tree ## show discovery and connection at work on a real kernel, in a VM
 	$(GO) run ./test/vm -tree bin/tree -put test/demo -deadline 10m demo/demo
 	@echo "A shell in the same VM, with everything installed: make vm"
 
-test: BUDGET = 8m
+test: BUDGET = 5m
 test: ## unit and integration with the race detector, then end to end on a real kernel in a VM, for BUDGET
 	@test/vm/needs build test vm
 	@$(MAKE) --no-print-directory tree bin/vm
