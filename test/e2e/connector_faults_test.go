@@ -146,7 +146,7 @@ func nextName(t *testing.T) string {
 // TestOwnerAppearsBeforeTheAction has another orchestrator write its name between stacd's decision and the act: what was to be
 // disconnected stays, what was to be connected is left to the other, and neither owner changes.
 func TestOwnerAppearsBeforeTheAction(t *testing.T) {
-	long(t)
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, strings.Replace(zoned, "ports = p1 p2", "ports = p1", 1))
 	startBoth(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=4500"))
@@ -247,7 +247,7 @@ func TestRunFull(t *testing.T) {
 
 // TestEtcReadOnly runs everything beside a read-only /etc.
 func TestEtcReadOnly(t *testing.T) {
-	long(t) // not seen to pass yet
+	wide(t)
 	port, subs := serve(t, 2)
 	end := fabric.ReadOnly(t, "/etc")
 	if err := os.WriteFile("/etc/stas-test", nil, 0o600); err == nil {

@@ -13,7 +13,7 @@ import (
 // TestFirstPathsFirst has two discovery controllers behind two interfaces. Each lists what the other does, and a few that it does not:
 // every subsystem has a first path before any has a second one, and each path goes through the interface of who listed it.
 func TestFirstPathsFirst(t *testing.T) {
-	long(t) // not seen to pass yet
+	wide(t)
 	fabric.Clean(t)
 	fabric.Dummy(t, "stas-d0", "198.19.0.1/24")
 	fabric.Dummy(t, "stas-d1", "198.19.2.1/24")
