@@ -183,7 +183,7 @@ func TestRuleFilesAreWellFormed(t *testing.T) {
 	if first != `TEST=="/usr/lib/udev/rules.d/70-nvmf-registry.rules", GOTO="stas_registry_end"` {
 		t.Errorf("first line is %s", first)
 	}
-	key := regexp.MustCompile(`^(ACTION|SUBSYSTEM|KERNEL|TEST|ENV\{NVME_(AEN|EVENT)\}|PROGRAM|RESULT|RUN|GOTO|LABEL)(==|!=|=|\+=)"[^"]*"$`)
+	key := regexp.MustCompile(`^(ACTION|SUBSYSTEM|KERNEL|TEST|ENV\{NVME_(AEN|EVENT)\}|ATTR\{cntrltype\}|PROGRAM|RESULT|RUN|GOTO|LABEL)(==|!=|=|\+=)"[^"]*"$`)
 	for _, file := range []string{"69-stas.rules", "70-stas-registry.rules"} {
 		text, err := os.ReadFile(filepath.Join(rulesDir, file))
 		if err != nil {
