@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/fabricsim"
 	"github.com/stas-go/stas/test/fabric"
 )
@@ -118,13 +119,21 @@ func TestFinderBigPage(t *testing.T) {
 	fabric.Configure(t, "stafd.conf", noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=8010", dc))
 	began := time.Now()
 	fabric.Reload(t, "stafd")
-	awaitRecords := func(n int) {
+	// stafctl status -o json would have all entries told, as 2.x does, and measure that.
+	client, err := bus.ConnectFinder(t.Context(), bus.Options{})
+	must(t, err)
+	t.Cleanup(client.Close)
+	awaitRecords := func(n uint32) {
 		t.Helper()
 		fabric.Eventually(t, time.Minute, func() error {
-			if r := seenDCs(t)["127.0.0.1:8009"].Records; r != n {
-				return fmt.Errorf("%d records, not %d", r, n)
+			pages, _, err := client.Pages(t.Context())
+			must(t, err)
+			for _, p := range pages {
+				if p.ID.Trsvcid == "8009" && p.Records == n {
+					return nil
+				}
 			}
-			return nil
+			return fmt.Errorf("not %d records: %+v", n, pages)
 		})
 	}
 	awaitRecords(10001) // itself, too
@@ -144,7 +153,7 @@ func TestFinderBigPage(t *testing.T) {
 	first = within(before + 16<<20)
 	for i := range 10 {
 		must(t, f.AddSubsystem(fabricsim.SubsystemConfig{Name: fmt.Sprintf("x%d", i), NQN: fmt.Sprintf("%sx%d", simPrefix, i), Ports: []string{"p"}}))
-		awaitRecords(10002 + i)
+		awaitRecords(uint32(10002 + i))
 	}
 	last := within(first + 4<<20)
 	t.Logf("private memory: %d KiB before, %d KiB right after the page was read, %d KiB with it, %d KiB after ten more", before>>10, peak>>10, first>>10, last>>10)
