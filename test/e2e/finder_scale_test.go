@@ -200,7 +200,8 @@ func TestFinderStorm(t *testing.T) {
 	fabric.Unharmed(t, []fabric.Controller{c})
 }
 
-// switches counts the context switches of all threads of a process so far.
+// switches counts how often the threads of a process have gone to sleep so far. That another process took the processor from one
+// says something of that process.
 func switches(t *testing.T, pid int) map[string]int {
 	t.Helper()
 	all := map[string]int{}
@@ -211,7 +212,7 @@ func switches(t *testing.T, pid int) map[string]int {
 			continue // it has ended
 		}
 		for line := range strings.Lines(string(b)) {
-			if f := strings.Fields(line); len(f) == 2 && strings.HasSuffix(f[0], "ctxt_switches:") {
+			if f := strings.Fields(line); len(f) == 2 && f[0] == "voluntary_ctxt_switches:" {
 				n, err := strconv.Atoi(f[1])
 				must(t, err)
 				all[filepath.Base(filepath.Dir(task))] += n
