@@ -184,18 +184,25 @@ func (c *Connector) Configure(cfg *config.Stac, id config.Identity) {
 		c.applyBoot()
 		c.relist()
 		c.touchAll()
-		c.sched.Kick(nil)
+		c.kickAll()
 	})
 }
 
 // Kick tries at once what waits for its next attempt: something has changed in the network.
-func (c *Connector) Kick() { c.loop.Post(func() { c.sched.Kick(nil) }) }
+func (c *Connector) Kick() { c.loop.Post(c.kickAll) }
+
+// kickAll comes after what is to be tried has been brought up to date: an attempt that begins with the parameters of
+// yesterday may hold up the one with today's for a minute.
+func (c *Connector) kickAll() {
+	c.settle()
+	c.sched.Kick(nil)
+}
 
 // Recheck looks again at everything that the host-wide exclusion list may concern.
 func (c *Connector) Recheck() {
 	c.loop.Post(func() {
 		c.touchAll()
-		c.sched.Kick(nil)
+		c.kickAll()
 	})
 }
 

@@ -407,6 +407,22 @@ func TestConfiguredLines(t *testing.T) {
 	})
 }
 
+// What waits for its next attempt is tried at once after a reload, with what has been loaded: the address has answered a
+// moment ago, so that the attempt begins within the very call that asks for it.
+func TestReloadTriesWithTheNewParameters(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.AddTarget(io(0), fake.Behaviour{Failures: []syscall.Errno{syscall.EKEYREJECTED}})
+		r.cfg.Controllers = []config.Controller{line(io(0))}
+	}, func(r *rig) {
+		r.pass(time.Second)
+		r.configure(func(c *config.Stac) { c.Controllers[0].Params.KeepAliveTmo = tid.SetInt(17) })
+		r.connected(0)
+		if len(r.asked) != 2 || r.asked[1].KeepAliveTmo != tid.SetInt(17) {
+			t.Errorf("asked for %+v", r.asked)
+		}
+	})
+}
+
 // Row 86 and TC-38: exclude= ends what is ours at once and stops attempts; an empty one matches nothing.
 func TestOwnExclude(t *testing.T) {
 	bubble(t, listed(3), func(r *rig) {

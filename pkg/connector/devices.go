@@ -22,7 +22,7 @@ func (c *Connector) changed(ch kernel.Change) {
 		c.touchAll()
 		c.verify()
 	case ch.FabricsDevice:
-		c.sched.Kick(nil)
+		c.kickAll()
 	case ch.Name == "":
 	case ch.Controller == nil:
 		c.vanished(ch.Name)

@@ -50,8 +50,9 @@ type rig struct {
 	names    map[string][]string
 	firmware map[string]bool // addresses of boot connections
 	attrs    map[string]map[string]string
-	order    []tid.TID // of the connects
-	ended    []string  // addresses that were disconnected on request
+	order    []tid.TID    // of the connects
+	asked    []tid.Params // and what was asked for
+	ended    []string     // addresses that were disconnected on request
 	watch    func(kernel.DisconnectRequest)
 	claims   int
 	owners   int // reads of the registry
@@ -101,7 +102,7 @@ func (r *rig) Get(_ context.Context, key string) (bus.Page, []nvme.DiscoveryEntr
 
 // Connect notes who is connected and what is noted beside the owner.
 func (r *rig) Connect(ctx context.Context, q kernel.ConnectRequest) (kernel.Connection, error) {
-	r.with(func() { r.order = append(r.order, q.TID) })
+	r.with(func() { r.order, r.asked = append(r.order, q.TID), append(r.asked, q.Params) })
 	c, err := r.Host.Connect(ctx, q)
 	if err == nil {
 		r.with(func() { r.attrs[c.Name()] = q.Attributes })

@@ -38,7 +38,7 @@ func (f *Finder) changed(c kernel.Change) {
 			f.inspect(name) // what was told of it may have been lost with its beginning and its end
 		}
 	case c.FabricsDevice:
-		f.sched.Kick(nil)
+		f.kickAll()
 	case c.FC != nil:
 		f.heardFC(*c.FC)
 	case c.Name == "":

@@ -34,7 +34,7 @@ func (f *Finder) heardFC(p kernel.FCDiscovery) {
 	}
 	for _, d := range f.dcs {
 		if d.id().Transport == nvme.FC && d.id().Traddr == p.Traddr {
-			f.sched.Kick(nil)
+			f.kickAll()
 			break
 		}
 	}

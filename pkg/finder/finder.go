@@ -186,7 +186,7 @@ func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
 		f.lookUpNames()
 		f.resolveSources, f.sparesDue = true, true
 		f.touchAll()
-		f.sched.Kick(nil)
+		f.kickAll()
 		f.scheduleRefresh()
 		f.schedulePeriodicKickstart()
 	})
@@ -211,13 +211,20 @@ func (f *Finder) scheduleRefresh() {
 }
 
 // Kick tries at once what waits for its next attempt: something has changed in the network.
-func (f *Finder) Kick() { f.loop.Post(func() { f.sched.Kick(nil) }) }
+func (f *Finder) Kick() { f.loop.Post(f.kickAll) }
+
+// kickAll comes after what is to be tried has been brought up to date: an attempt that begins with the parameters of
+// yesterday may hold up the one with today's for a minute.
+func (f *Finder) kickAll() {
+	f.settle()
+	f.sched.Kick(nil)
+}
 
 // Recheck looks again at everything that the host-wide exclusion list may concern.
 func (f *Finder) Recheck() {
 	f.loop.Post(func() {
 		f.touchAll()
-		f.sched.Kick(nil)
+		f.kickAll()
 	})
 }
 
