@@ -315,6 +315,11 @@ func FuzzPages(f *testing.F) {
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		// An array of empty structures keeps godbus busy for ever. No bus lets such a message through: the type is not
+		// allowed (D-Bus specification, "Container types").
+		if bytes.Contains(b, []byte("()")) {
+			return
+		}
 		msg, err := dbus.DecodeMessage(bytes.NewReader(b))
 		if err != nil {
 			return
