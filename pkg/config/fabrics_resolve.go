@@ -14,7 +14,7 @@ func checkPersonas(files []*fabricsFile) error {
 	var errs []error
 	fail := func(e entry, f *fabricsFile, format string, args ...any) {
 		// Its controllers are another host's; without its identity they would be connected as this one.
-		errs = append(errs, &FileError{File: f.path, Line: e.line, Reason: fmt.Sprintf(format, args...), mend: setAside(f.path)})
+		errs = append(errs, &FileError{File: f.path, Line: e.line, Reason: tid.HideSecrets(fmt.Sprintf(format, args...)), mend: setAside(f.path)})
 	}
 	for i, f := range files {
 		if !f.hasHost {

@@ -31,9 +31,13 @@ func NewSecret(text string) Secret {
 // section 8.3.5.5.7; TLS PSK interchange format: NVMe/TCP transport 1.1, section 3.6.1.5).
 var secretForm = regexp.MustCompile(`(?i)(dhhc-1|nvmetlskey-1)[^;\s"]*`)
 
-// HideSecrets takes keys in their standard representations out of a text that quotes what somebody wrote: whatever
-// else is wrong with it, these never reach a message.
+// secretValue finds what follows the name of a secret, whatever its form: the value of another key may have run into it.
+var secretValue = regexp.MustCompile(`(?i)(-secret\s*=\s*)[^;\s"]+`)
+
+// HideSecrets takes keys in their standard representations, and the values of secrets, out of a text that quotes what
+// somebody wrote: whatever else is wrong with it, these never reach a message.
 func HideSecrets(text string) string {
+	text = secretValue.ReplaceAllString(text, "${1}"+redacted)
 	return secretForm.ReplaceAllStringFunc(text, func(key string) string {
 		if strings.HasPrefix(key, "DHHC-1:<hash>:") || strings.HasPrefix(key, "NVMeTLSkey-1:<hash>:") {
 			return key // the form in words; no key has a "<"

@@ -126,3 +126,20 @@ func TestParamsOver(t *testing.T) {
 		}
 	}
 }
+
+func TestHideSecrets(t *testing.T) {
+	for text, want := range map[string]string{
+		"no secret in it":                                      "no secret in it",
+		`"DHHC-1:00:abcd==:" is no NQN`:                        `"[redacted]" is no NQN`,
+		"a DHHC-1:<hash>:<key>: of 32 bytes":                   "a DHHC-1:<hash>:<key>: of 32 bytes",
+		`NQN "nqn.2014-08.org.a dhchap-secret=hunter2" is bad`: `NQN "nqn.2014-08.org.a dhchap-secret=[redacted]" is bad`,
+		"dhchap-ctrl-secret = x;nqn=y":                         "dhchap-ctrl-secret = [redacted];nqn=y",
+	} {
+		if got := HideSecrets(text); got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+		if again := HideSecrets(want); again != want {
+			t.Errorf("%s: %s", want, again)
+		}
+	}
+}
