@@ -431,6 +431,10 @@ func TestOwnExclude(t *testing.T) {
 		})
 		r.pass(time.Second)
 		r.connected(0, 2)
+		// As in 2.x, the legacy list leaves it out.
+		if list, err := r.c.View().Controllers(r.t.Context(), false); err != nil || len(list) != 2 {
+			t.Errorf("%d controllers listed, %v", len(list), err)
+		}
 		r.pass(time.Hour)
 		r.connected(0, 2)
 		r.configure(func(c *config.Stac) { c.Excludes = nil })

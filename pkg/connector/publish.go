@@ -39,7 +39,8 @@ func (v View) Controllers(ctx context.Context, detailed bool) ([]bus.Controller,
 		})
 		list := make([]bus.Controller, 0, len(iocs))
 		for _, i := range iocs {
-			if i.wanted() && !v.c.covered(i) || i.device != nil {
+			// What exclude= keeps out is left out, as by 2.x; as an object it is there, with that state.
+			if i.wanted() && !v.c.covered(i) && !v.c.barred(i) || i.device != nil {
 				list = append(list, v.c.legacy(i, detailed))
 			}
 		}
