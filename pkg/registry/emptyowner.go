@@ -18,13 +18,16 @@ const emptyOwnerLock = AttrOwner + ".tmp.lock"
 // file is moved aside before it is judged, and an owner that was written meanwhile is
 // put back.
 func dropEmptyOwner(entry string) error {
+	owner := filepath.Join(entry, AttrOwner)
+	if empty, err := isEmpty(owner); !empty {
+		return err
+	}
 	unlock, err := lockEmptyOwner(entry)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	owner := filepath.Join(entry, AttrOwner)
-	if info, err := os.Lstat(owner); err != nil || info.Size() != 0 || !info.Mode().IsRegular() {
+	if empty, err := isEmpty(owner); !empty {
 		return err
 	}
 	f, err := os.CreateTemp(entry, AttrOwner+".tmp.*")
@@ -45,6 +48,11 @@ func dropEmptyOwner(entry string) error {
 		return err
 	}
 	return nil
+}
+
+func isEmpty(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	return err == nil && info.Size() == 0 && info.Mode().IsRegular(), err
 }
 
 // lockEmptyOwner waits for the lock. The kernel gives it up when its holder dies, and
