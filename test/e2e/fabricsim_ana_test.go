@@ -19,7 +19,7 @@ import (
 // TestSimANA has the kernel's multipath follow the states of two paths: an event on the wire, the state in sysfs, and I/O
 // that goes on as long as one path reaches the namespace.
 func TestSimANA(t *testing.T) {
-	long(t) // not seen to pass since it was changed last
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, strings.Replace(simulation, "count = 3\n", "count = 3\nana = p2=non-optimized\n", 1))
 	nqn := simPrefix + "sim1"

@@ -37,7 +37,7 @@ func readBlock(device string) error {
 // TestSimBreaks breaks connections that work. The kernel says what it saw, makes the connection anew, and what was read
 // or written meanwhile succeeds.
 func TestSimBreaks(t *testing.T) {
-	long(t) // not seen to pass since it was changed last
+	wide(t)
 	fabric.Clean(t)
 	f := simulate(t, simulation)
 	nqn := simPrefix + "sim1"
