@@ -50,6 +50,16 @@ type rig struct {
 	journal   []string
 	watch     func(kernel.DisconnectRequest)
 	kickstart func(context.Context) error // nil: there is no FC
+	looking   func(name string)           // called after a controller was read, before that is told
+}
+
+// Controller is what the finder reads of one controller.
+func (r *rig) Controller(name string) (kernel.Controller, error) {
+	c, err := r.Host.Controller(name)
+	if r.looking != nil {
+		r.looking(name)
+	}
+	return c, err
 }
 
 // Disconnect has every disconnect watched.

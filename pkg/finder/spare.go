@@ -72,7 +72,7 @@ func (f *Finder) needless(ctrl *kernel.Controller, orphan bool) (server string, 
 	for _, d := range f.places[placeOf(idOf(ctrl))] {
 		switch {
 		case d.disposition == forgotten, ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) == tid.NoFit:
-		case d.device != nil:
+		case d.device != nil && !f.sched.Busy(d.id()): // one that is being ended serves no longer
 			return d.device.Name, true
 		case d.parked, d.out:
 			is = true
@@ -118,8 +118,8 @@ func (f *Finder) verify(name, server string) {
 		f.loop.Post(func() {
 			s.looked = false
 			f.sparesDue = true
-			if f.spares[name] != s {
-				return
+			if c := f.devices[name]; f.spares[name] != s || c == nil || c.Inode != s.inode {
+				return // it has gone meanwhile
 			}
 			if b := f.bound[server]; server != "" && b != nil && (errors.Is(otherErr, kernel.ErrGone) || otherErr == nil && other.Inode != b.device.Inode) {
 				f.vanished(server) // and the spare takes its place

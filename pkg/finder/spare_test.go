@@ -61,6 +61,51 @@ func TestSpareConnectionTakesThePlaceOfOneThatIsGone(t *testing.T) {
 	})
 }
 
+// A spare one that vanishes while it is looked at is nobody's business any more.
+func TestSpareConnectionVanishesUnderTheLook(t *testing.T) {
+	bubble(t, configured(dc1), func(r *rig) {
+		spare := ""
+		r.looking = func(name string) {
+			if name != spare {
+				return
+			}
+			// The loop is held up until its end and what was read of it wait side by side.
+			gate := make(chan struct{})
+			r.f.loop.Post(func() { <-gate })
+			r.Drop(name)
+			time.Sleep(time.Second)
+			time.AfterFunc(time.Second, func() { close(gate) })
+		}
+		spare = r.AddForeign(dcTID(dc1), testHost, Owner)
+		r.pass(time.Minute)
+		r.connected(1)
+		r.lists(dc1, subsystem(0))
+		if s := r.Stats(); s.Disconnects != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A connection that is being ended does not make another one spare.
+func TestConnectionThatEndsServesNoLonger(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.target(dc1, fake.Behaviour{DisconnectDelay: 5 * time.Second}, subsystem(0))
+		r.cfg.Persistent = config.PersistNo
+		r.cfg.Controllers = append(r.cfg.Controllers, controller(dc1))
+	}, func(r *rig) {
+		if n := len(r.connections()); n != 1 {
+			t.Fatalf("%d connections", n)
+		}
+		r.configure(func(c *config.Staf) { c.Persistent = config.PersistHold })
+		stays := r.AddForeign(announcedAt(dc1, "eth0").TID, testHost, Owner)
+		r.pass(time.Minute)
+		r.connected(1)
+		if d := r.dcs()[dc1]; d.device != stays || !d.live {
+			t.Errorf("%+v, want %s to serve", d, stays)
+		}
+	})
+}
+
 // An attempt that is inside the kernel while the announcement changes its detail makes the only connection.
 func TestDetailChangesDuringConnect(t *testing.T) {
 	for _, held := range []bool{false, true} {
