@@ -57,6 +57,9 @@ func TestSimBreaks(t *testing.T) {
 		{fabricsim.FaultConfig{Step: "read", Action: "bad-digest", Times: 1}, ",hdr_digest,data_digest", "digest"},
 	} {
 		t.Run(tt.fault.Step+" "+tt.fault.Action, func(t *testing.T) {
+			if tt.fault.Action == "bad-header" && !kernelSince(t, 6, 12) {
+				t.Skip("Linux 6.1 does not look at the length of the header")
+			}
 			mark(t)
 			t.Cleanup(func() { // also where the rest was not reached
 				_ = f.RemoveFault("x")
@@ -163,11 +166,12 @@ func TestSimPages(t *testing.T) {
 	}
 	good, err := read()
 	must(t, err)
+	recent := kernelSince(t, 6, 12) // then nvme-cli is so, too: that of Debian 12 takes a page whose generation moves
 	for _, tt := range []struct {
 		action, step string
 		check        func(page log, err error, took time.Duration) bool // nil: nvme-cli may think what it likes
 	}{
-		{"moving-genctr", "", func(_ log, err error, _ time.Duration) bool { return err != nil }},
+		{"moving-genctr", "", func(_ log, err error, _ time.Duration) bool { return err != nil || !recent }},
 		{"stuck-genctr", "", func(p log, err error, _ time.Duration) bool { return err == nil && p.Genctr == 1 }},
 		{"discover-restart", "", func(_ log, err error, _ time.Duration) bool { return err != nil }},
 		{"status=0x6", "discovery-log", func(_ log, err error, _ time.Duration) bool { return err != nil }},
