@@ -131,8 +131,10 @@ deb: ## a Debian package in dist/
 	@$(MAKE) --no-print-directory tree
 	tools/deb/build '$(VERSION)'
 
-rpm: ## an RPM package (not there yet)
-	@echo "make rpm is not there yet"; exit 1
+rpm: ## an RPM package in dist/
+	@test/vm/needs build rpm
+	@$(MAKE) --no-print-directory tree
+	tools/rpm/build '$(VERSION)'
 
 bench: tree ## benchmarks: packages, then the whole system in the VM
 	@test/vm/needs build vm
