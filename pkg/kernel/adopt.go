@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -38,18 +39,19 @@ func (w *Worker) Adopt() (adopted []string, err error) {
 }
 
 func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted []string, err error) {
+	wanted := cmp.Or(i.Owner, w.opt.Owner)
 	for _, c := range list {
 		if c.FitTo(i.Kind, i.TID, nil) == tid.NoFit || i.Host.NQN != "" && c.HostNQN != i.Host.NQN {
 			continue
 		}
 		switch owner := reg.Owner(c.Name); {
-		case owner.Is(w.opt.Owner): // registered, and no more than that
+		case owner.Is(wanted): // registered, and no more than that
 			Sysfs{w.opt.SysRoot}.ShutSecrets(c.Name)
 			continue
 		case owner.Kind() != registry.KindNone:
 			continue
 		}
-		if _, e := reg.Claim(c.Name, w.opt.Owner); e != nil {
+		if _, e := reg.Claim(c.Name, wanted); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot adopt a connection that was begun: %w", e))
 			continue
 		}

@@ -113,3 +113,26 @@ func TestKilledWorker(t *testing.T) {
 		}
 	})
 }
+
+// A connection of the firmware's that a killed worker had made is registered as that: as one of ours it would be
+// among those that whoever ends the connections of stas takes away, with the root disk on it.
+func TestKilledWorkerOfAFirmwareConnection(t *testing.T) {
+	b := newBench(t, nil)
+	r := connectTo("192.0.2.1")
+	r.Owner = registry.NBFT
+	b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+	wake := b.hang("192.0.2.1")
+	defer wake()
+	result := make(chan error, 1)
+	go func() { _, err := b.Connect(t.Context(), r); result <- err }()
+	await(t, "the write", func() bool { return len(b.lines("writes")) == 1 })
+	if err := syscall.Kill(b.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; !errors.Is(err, ErrWorkerDied) {
+		t.Errorf("Connect = %v, want ErrWorkerDied", err)
+	}
+	if o := b.registry().Owner("nvme1"); !o.Is(registry.NBFT) {
+		t.Errorf("owner %v", o)
+	}
+}

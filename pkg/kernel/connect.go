@@ -32,7 +32,7 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 	if err := h.checkPair(w, known); err != nil {
 		return nil, refuse(w.TID, "%v", err)
 	}
-	intent, err := Intent{TID: w.TID, Kind: w.Kind, Host: w.Host}.note(h.runDir)
+	intent, err := Intent{TID: w.TID, Kind: w.Kind, Host: w.Host, Owner: w.Owner}.note(h.runDir)
 	if errors.Is(err, ErrBusy) {
 		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, err)
 	}

@@ -26,6 +26,9 @@ type Intent struct {
 	Kind tid.Kind
 	Host tid.Host
 
+	// Owner under which it is to be registered; "" means that of the Worker.
+	Owner string `json:",omitempty"`
+
 	// Busy: the worker is still at it. Its connection, if there will be one, gets
 	// its registry entry; wait for it. Otherwise the worker was killed: an unowned
 	// live controller that fits is ours.
