@@ -41,7 +41,8 @@ func (w *Worker) Adopt() (adopted []string, err error) {
 func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted []string, err error) {
 	wanted := cmp.Or(i.Owner, w.opt.Owner)
 	for _, c := range list {
-		if c.FitTo(i.Kind, i.TID, nil) == tid.NoFit || i.Host.NQN != "" && c.HostNQN != i.Host.NQN {
+		// What the worker made has just what it asked for. One that would only do is somebody else's.
+		if c.FitTo(i.Kind, i.TID, nil) != tid.Exact || i.Host.NQN != "" && c.HostNQN != i.Host.NQN {
 			continue
 		}
 		switch owner := reg.Owner(c.Name); {

@@ -136,3 +136,26 @@ func TestKilledWorkerOfAFirmwareConnection(t *testing.T) {
 		t.Errorf("owner %v", o)
 	}
 }
+
+// A worker asks for exactly this connection, so one that is pinned otherwise is somebody else's, unregistered as it is.
+func TestAdoptLeavesWhatWasNotAskedFor(t *testing.T) {
+	b := newBench(t, nil)
+	r := connectTo("192.0.2.1")
+	io := with(discoveryAttrs, "cntrltype", "io\n", "subsysnqn", r.TID.NQN+"\n")
+	b.controller("nvme1", with(io, "address", "traddr=192.0.2.1,trsvcid=4420,host_iface=eth1\n"))
+	b.controller("nvme2", with(io, "address", "traddr=192.0.2.1,trsvcid=4420\n"))
+	b.controller("nvme3", with(io, "address", "traddr=192.0.2.1,trsvcid=4420,host_traddr=192.0.2.99\n"))
+	held, err := Intent{TID: r.TID, Kind: r.Kind, Host: r.Host}.note(b.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.leave()
+	if names, err := b.Adopt(); err != nil || len(names) != 1 || names[0] != "nvme2" {
+		t.Errorf("Adopt = %v, %v, want what was asked for only", names, err)
+	}
+	for _, name := range []string{"nvme1", "nvme3"} {
+		if o := b.registry().Owner(name); o.Kind() != registry.KindNone {
+			t.Errorf("owner %v of %s", o, name)
+		}
+	}
+}
