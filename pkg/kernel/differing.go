@@ -9,7 +9,7 @@ import "github.com/stas-go/stas/pkg/tid"
 // another value.
 func (c *Controller) Differing(p *tid.Params) []string {
 	var names []string
-	if v, ok := p.KeepAliveTmo.Get(); ok && int(v) != c.KATO {
+	if v, ok := p.KeepAliveTmo.Get(); ok && c.keepAlive(int(v)) != c.KATO {
 		names = append(names, "kato")
 	}
 	queues := int32(0)
@@ -28,6 +28,14 @@ func (c *Controller) Differing(p *tid.Params) []string {
 		names = append(names, "ctrl-loss-tmo")
 	}
 	return names
+}
+
+// keepAlive is what a connection of this kind has where it was made with v: a discovery connection is never made without.
+func (c *Controller) keepAlive(v int) int {
+	if c.Kind == tid.Discovery && v <= 0 {
+		return discoveryKATO
+	}
+	return v
 }
 
 func sameLoss(want, shown, delay int) bool {

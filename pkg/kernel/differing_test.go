@@ -20,3 +20,17 @@ func TestDifferingOfAnAdoptedConnection(t *testing.T) {
 		}
 	}
 }
+
+// A discovery controller is never connected without keep-alives: what is asked for then is what it has.
+func TestNoKeepAliveOfADiscoveryController(t *testing.T) {
+	d := &Controller{KATO: 30, QueueCount: 1, ReconnectDelay: 10, CtrlLossTmo: 600}
+	d.Kind, d.KindKnown = tid.Discovery, true
+	p := tid.Params{KeepAliveTmo: tid.SetInt(0)}
+	if got := d.Differing(&p); len(got) != 0 {
+		t.Errorf("differs in %q", got)
+	}
+	d.KATO = 0 // somebody else made it
+	if got := strings.Join(d.Differing(&p), ","); got != "kato" {
+		t.Errorf("differs in %q, want kato", got)
+	}
+}

@@ -13,7 +13,7 @@ import (
 
 // discoveryKATO is the keep-alive of a discovery connection in seconds where none is
 // asked for. The kernel's own default is none, with which targets hang up after two minutes.
-const discoveryKATO = "30"
+const discoveryKATO = 30
 
 // What the transports take (allowed_opts of drivers/nvme/host/{tcp,rdma,fc}.c and
 // drivers/nvme/target/loop.c); generic options go with each (NVMF_ALLOWED_OPTS in fabrics.c).
@@ -214,13 +214,13 @@ func (b *optionBuilder) params(w wanted) {
 			if name == "keep_alive_tmo" {
 				kato = true
 				if seconds, err := strconv.Atoi(value); err != nil || seconds <= 0 {
-					value = discoveryKATO
+					value = strconv.Itoa(discoveryKATO)
 				}
 			}
 		}
 		b.add(name, value)
 	}
 	if w.Kind == tid.Discovery && !kato {
-		b.add("keep_alive_tmo", discoveryKATO)
+		b.add("keep_alive_tmo", strconv.Itoa(discoveryKATO))
 	}
 }
