@@ -120,7 +120,7 @@ func (c *Controller) fill(text *[attrCount]string) {
 	if c.Transport.Fabric() {
 		c.address(text[attrAddress])
 	}
-	k := kindOf(c.CntrlType, c.NQN)
+	k := kindOf(text[attrCntrlType], c.NQN, c.State, c.QueueCount)
 	c.Kind, c.KindKnown = k.Kind, k.Known
 }
 

@@ -16,12 +16,20 @@ type Kind struct {
 }
 
 // kindOf goes by the attribute cntrltype (drivers/nvme/host/sysfs.c). Before the first connect is through
-// it reads "reserved"; before Linux 5.18 it is not there, and then only the well-known NQN tells.
-func kindOf(cntrlType, nqn string) Kind {
+// it reads "reserved"; before Linux 5.18 it is not there. Then the well-known NQN tells, and else, once Identify has told
+// an NQN, the number of queues: none but the admin queue is a discovery controller's, and no I/O controller
+// is connected with that alone (drivers/nvme/host/fabrics.c, nvmf_parse_options; tcp.c, nvme_tcp_alloc_io_queues),
+// though one that is made anew may have no other for a moment.
+func kindOf(cntrlType, nqn, state string, queues int) Kind {
 	switch {
 	case cntrlType == TypeIO:
 		return Kind{tid.IO, true}
 	case cntrlType == TypeDiscovery, settled(cntrlType) == "" && nqn == nvme.DiscoveryNQN:
+		return Kind{tid.Discovery, true}
+	case cntrlType != "" || nqn == "":
+	case queues > 1:
+		return Kind{tid.IO, true}
+	case queues == 1 && Live(state):
 		return Kind{tid.Discovery, true}
 	}
 	return Kind{}
@@ -52,12 +60,15 @@ func (s Sysfs) Kind(name string) (Kind, error) {
 		}
 		return known(strings.Trim(string(buf[:n]), " \n\x00"))
 	}
-	cntrlType, nqn := text(attrCntrlType), ""
+	cntrlType, nqn, state, queues := text(attrCntrlType), "", "", 0
 	if settled(cntrlType) == "" {
 		nqn = text(attrSubsysNQN)
+	}
+	if cntrlType == "" {
+		state, queues = text(attrState), number(text(attrQueueCount))
 	}
 	if shortage != nil { // must not pass for a type that is not known
 		return Kind{}, fmt.Errorf("cannot read controller %s: %w", name, shortage)
 	}
-	return kindOf(cntrlType, nqn), nil
+	return kindOf(cntrlType, nqn, state, queues), nil
 }
