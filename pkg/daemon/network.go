@@ -37,7 +37,9 @@ func (d *daemon) watchNetwork(changed func()) func(context.Context) {
 			d.log.Warn("cannot watch the network interfaces; what waits for one will wait for its next attempt", "error", err)
 			return
 		}
-		d.readNetwork()
+		if d.readNetwork() { // since the daemon first looked
+			changed()
+		}
 		for range notices {
 			if d.readNetwork() {
 				changed()
