@@ -48,6 +48,7 @@ func TestSimCapture(t *testing.T) {
 			fabric.Run(t, "dd", "if="+device, "of=/dev/null", "bs="+size, "count=4", "iflag=direct", "status=none")
 		}
 		fabric.Run(t, "blkdiscard", device)
+		fabric.Run(t, "udevadm", "settle") // who is still reading when it goes makes the kernel complain
 		fabric.Run(t, "nvme", "disconnect", "-n", nqn)
 	}
 	f.Close()
@@ -55,7 +56,7 @@ func TestSimCapture(t *testing.T) {
 	f = simulate(t, simulation+"[host me]\nnqn = "+hostNQN(t)+"\ndhchap-key = "+key+"\n")
 	mustAttach(t, "p1", simPrefix+"sim1", ",dhchap_secret="+key)
 	must(t, readBlock(fabric.BlockDevice(t, 10*time.Second, simPrefix+"sim1", 1)))
-	fabric.Run(t, "udevadm", "settle") // who is still reading when it goes makes the kernel complain
+	fabric.Run(t, "udevadm", "settle")
 	fabric.Run(t, "nvme", "disconnect", "-n", simPrefix+"sim1")
 	f.Close()
 	noComplaints(t)
