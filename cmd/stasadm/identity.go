@@ -74,7 +74,7 @@ An identity that exists stays: controllers know this host by it. --force replace
 			if err != nil {
 				return fmt.Errorf("cannot make a %s: %w", w.what, err)
 			}
-			if old := w.current(p); old != "" && old != value && !w.force {
+			if old := w.current(p, use); old != "" && old != value && !w.force {
 				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: keeping the %s %s; --force replaces it by %s\n", w.what, old, value)
 				value = old
 			}
@@ -86,17 +86,31 @@ An identity that exists stays: controllers know this host by it. --force replace
 	return cmd
 }
 
-// current is the valid value that would be overwritten; empty where there is none.
-func (w *word) current(p *places) string {
-	if w.file != "" {
-		if text, err := config.FirstWord(p.at(w.file)); err == nil && w.check(text) == nil {
-			return text
-		}
-		return ""
+// current is the valid value that would be overwritten, or that would no longer be in force; empty where there is none.
+func (w *word) current(p *places, name string) string {
+	if value := w.in(p, w.file); value != "" || p.sysConf == "" {
+		return value
 	}
 	value, err := config.KeyOf(p.at(p.sysConf), hostSection, w.key)
-	if err == nil && w.check(value) == nil {
+	if err != nil || value == "" {
+		return w.in(p, filepath.Join(nvmeDir, name))
+	}
+	if file, named := strings.CutPrefix(value, "file://"); named {
+		return w.in(p, file)
+	}
+	if w.check(value) == nil {
 		return value
+	}
+	return ""
+}
+
+// in is the valid value in a file.
+func (w *word) in(p *places, file string) string {
+	if file == "" {
+		return ""
+	}
+	if text, err := config.FirstWord(p.at(file)); err == nil && w.check(text) == nil {
+		return text
 	}
 	return ""
 }
