@@ -64,16 +64,16 @@ const persistentKey = "persistent"
 // loadFabrics reads the main file and its drop-ins. Any error in any of them rejects all:
 // half of a configuration may be the wrong half.
 func loadFabrics(main string, r *report) ([]*fabricsFile, error) {
-	paths, err := dropIns(main + ".d")
+	texts, err := readTexts(main, maxFabricsFile)
 	files := []*fabricsFile{{path: main}}
-	for i, p := range append([]string{main}, paths...) {
-		text, readErr := readText(p, maxFabricsFile)
+	for i, t := range texts {
+		readErr := t.err
 		if errors.Is(readErr, fs.ErrNotExist) {
 			continue
 		}
 		var f *fabricsFile
 		if readErr == nil {
-			f, readErr = parseFabrics(p, text, r)
+			f, readErr = parseFabrics(t.path, t.text, r)
 		}
 		switch {
 		case readErr != nil:

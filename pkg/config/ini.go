@@ -117,6 +117,32 @@ func dropIns(dir string) ([]string, error) {
 	return names, nil
 }
 
+// fileText is one file of a set as it was read.
+type fileText struct {
+	path string
+	text []byte
+	err  error // fs.ErrNotExist for the main file only
+}
+
+// readTexts reads a main file and its drop-ins. A drop-in that is gone when it is opened may have got another name since the
+// directory was listed: that is looked at again, so that nothing is taken for removed which is only moved.
+func readTexts(main string, limit int64) ([]fileText, error) {
+	const tries = 5
+	for range tries {
+		paths, err := dropIns(main + ".d")
+		list, moved := make([]fileText, 0, 1+len(paths)), false
+		for i, p := range append([]string{main}, paths...) {
+			text, readErr := readText(p, limit)
+			moved = moved || i > 0 && errors.Is(readErr, fs.ErrNotExist)
+			list = append(list, fileText{p, text, readErr})
+		}
+		if !moved {
+			return list, err
+		}
+	}
+	return nil, &FileError{File: main + ".d", Reason: "its files are changed while they are read", mend: "stasadm check"}
+}
+
 // parseINI reads the grammar of the 2.x files: sections, key=value with the first "="
 // deciding, whole-line comments that begin with "#" or ";", no inline comments, no
 // continuation lines, keys in any case. Keys may repeat and come in the order of the file.

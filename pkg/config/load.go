@@ -47,18 +47,16 @@ type build[T any] func(path string, entries []entry, set *fabricsSet) (*T, *repo
 func readSet(path string) ([]entry, []Problem, error) {
 	var problems []Problem
 	var entries []entry
-	paths, err := dropIns(path + ".d")
-	for i, file := range append([]string{path}, paths...) {
-		text, readErr := readText(file, maxFile)
+	texts, err := readTexts(path, maxFile)
+	for _, f := range texts {
+		readErr := f.err
 		if errors.Is(readErr, fs.ErrNotExist) {
-			if i == 0 {
-				problems = append(problems, Problem{ID: MissingFile, File: file, Remedy: "touch " + quote(file), Message: "the file does not exist; using the defaults"})
-			}
-			continue // a drop-in that was removed while the directory was read
+			problems = append(problems, Problem{ID: MissingFile, File: f.path, Remedy: "touch " + quote(f.path), Message: "the file does not exist; using the defaults"})
+			continue
 		}
 		var list []entry
 		if readErr == nil {
-			list, readErr = parseINI(file, text)
+			list, readErr = parseINI(f.path, f.text)
 		}
 		if readErr != nil {
 			err = errors.Join(err, readErr)

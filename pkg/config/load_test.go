@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -243,3 +244,32 @@ func TestFilesWithSecretsThatOthersMayRead(t *testing.T) {
 }
 
 func writeBench(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) }
+
+// TestDropInsThatAreRenamedWhileTheyAreRead: a drop-in that was listed under one name and has another when it is opened is not
+// taken for removed.
+func TestDropInsThatAreRenamedWhileTheyAreRead(t *testing.T) {
+	for _, main := range []string{"stacd.conf", "nvme-stas.conf"} {
+		dir := t.TempDir()
+		text := map[string]string{"stacd.conf": many(1),
+			"nvme-stas.conf": "[Subsystem]\nnqn=nqn.2014-08.org.a\ncontroller=transport=tcp;traddr=192.0.2.1\n"}[main]
+		a, b := write(t, dir, main+".d/a.conf", text), filepath.Join(dir, main+".d/b.conf")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for ctx.Err() == nil {
+				_ = os.Rename(a, b)
+				_ = os.Rename(b, a)
+			}
+		}()
+		for range 2000 {
+			v, _, err := LoadStac(Files{Own: filepath.Join(dir, "stacd.conf"), Fabrics: filepath.Join(dir, "nvme-stas.conf")})
+			if err == nil && len(v.Controllers) == 0 { // an error leaves the last good version in force
+				t.Errorf("%s: the controller of a drop-in is gone", main)
+				break
+			}
+		}
+		cancel()
+		<-done
+	}
+}
