@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // many makes a file with n controllers.
@@ -39,4 +41,30 @@ func TestLoadGrowsWithTheFile(t *testing.T) {
 	if err != nil || len(v.Controllers) != 50_000 || len(problems) != maxProblems+1 || !says(problems, "49800 more problems are not listed") {
 		t.Fatal(len(v.Controllers), len(problems), err)
 	}
+}
+
+// TestLoadGrowsWithTheFabricsFile fails where reading is quadratic.
+func TestLoadGrowsWithTheFabricsFile(t *testing.T) {
+	var b strings.Builder
+	n := 0
+	for ; b.Len() < maxFabricsFile-100; n++ {
+		fmt.Fprintf(&b, "[Subsystem]\nnqn=nqn.2014-08.a:%d\ncontroller=transport=tcp;traddr=10.1.%d.%d\n", n, n>>8&255, n&255)
+	}
+	start := cpuTime(t)
+	v, problems, err := LoadStac(set(t, b.String()))
+	if err != nil || len(problems) > 0 || len(v.Controllers) != n {
+		t.Fatal(len(v.Controllers), problems, err)
+	}
+	if took := cpuTime(t) - start; took > 3*time.Second {
+		t.Errorf("%d controllers took %v", n, took)
+	}
+}
+
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

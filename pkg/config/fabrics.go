@@ -111,7 +111,11 @@ func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 	for line := range strings.Lines(string(text)) {
 		number++
 		e := entry{file: file, line: number, section: p.section}
-		switch line = trimC(line); {
+		line = trimC(line)
+		if p.last != nil && line != "" && line[0] != '[' {
+			p.last.last = number
+		}
+		switch {
 		case line == "" || line[0] == '#':
 		case line[0] == '[':
 			name, rest, ok := strings.Cut(line[1:], "]")
@@ -171,7 +175,7 @@ func (p *fabricsParser) enter(name string, e entry) {
 		}
 		p.file.hasHost = true
 	case sectDC, sectSubsystem:
-		p.last = &endpoint{at: e, last: beforeHeader(p.text, e.line), kind: tid.IO, own: layer{}}
+		p.last = &endpoint{at: e, last: e.line, kind: tid.IO, own: layer{}}
 		if name == sectDC {
 			p.last.kind, p.last.nqn = tid.Discovery, nvme.DiscoveryNQN
 		}
