@@ -68,3 +68,14 @@ func cpuTime(t *testing.T) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// TestBrokenFabricsFileIsToldInFew: one broken file does not fill the journal.
+func TestBrokenFabricsFileIsToldInFew(t *testing.T) {
+	for _, text := range []string{"x\n", "[Subsystem]\n", "[\n"} {
+		s := StacSource{Files: set(t, strings.Repeat(text, 2000))}
+		_, problems := s.Load()
+		if len(problems) > maxProblems+2 || !says(problems, "too many errors") {
+			t.Errorf("%q: %d problems", text, len(problems))
+		}
+	}
+}

@@ -104,12 +104,14 @@ type fabricsParser struct {
 	report  *draft
 }
 
-// parseFabrics reads one file. All errors in it are told.
+// parseFabrics reads one file. The errors in it are told, up to maxProblems.
 func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 	p := fabricsParser{text: text, file: &fabricsFile{path: file, discovery: layer{}, io: layer{}, host: layer{}}, r: r, seen: make(map[string]bool)}
 	number := 0
 	for line := range strings.Lines(string(text)) {
-		number++
+		if number++; p.full(number) {
+			break
+		}
 		e := entry{file: file, line: number, section: p.section}
 		line = trimC(line)
 		if p.last != nil && line != "" && line[0] != '[' {
@@ -137,7 +139,7 @@ func parseFabrics(file string, text []byte, r *report) (*fabricsFile, error) {
 		}
 	}
 	for _, ep := range p.file.endpoints {
-		if ep.kind == tid.IO && ep.nqn == "" {
+		if ep.kind == tid.IO && ep.nqn == "" && !p.full(ep.at.line) {
 			p.fail(ep.at, "[Subsystem] without an nqn").mend = p.commentSection(ep.at)
 		}
 	}
@@ -151,6 +153,18 @@ func (p *fabricsParser) fail(e entry, format string, args ...any) *failure {
 	f := &FileError{File: e.file, Line: e.line, Reason: tid.HideSecrets(fmt.Sprintf(format, args...))}
 	p.errs = append(p.errs, f)
 	return (*failure)(f)
+}
+
+// full says whether so many errors were told that the rest of the file, from line, is not looked at.
+func (p *fabricsParser) full(line int) bool {
+	if len(p.errs) == maxProblems {
+		last := (*FileError)(p.fail(entry{file: p.file.path, line: line}, "there are too many errors; from here on the file is not looked at"))
+		var before *FileError
+		if errors.As(p.errs[maxProblems-1], &before) {
+			last.mend = before.remedy()
+		}
+	}
+	return len(p.errs) > maxProblems
 }
 
 // failure is a FileError that can still be changed; it is no error that must be looked at.
