@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -175,19 +176,32 @@ func excludesText(list []Exclude) (text []byte, notes []string) {
 // in the 2.x grammar. The notes tell what could not be taken over.
 func ToOwn(staf *Staf, stac *Stac) (files []Text, notes []string) {
 	for _, d := range []struct {
-		name string
-		c    *Common
-	}{{"stafd.conf", &staf.Common}, {"stacd.conf", &stac.Common}} {
+		name     string
+		c        *Common
+		usual    tid.Params // what holds without the file
+		settings []setting
+	}{
+		{"stafd.conf", &staf.Common, DefaultStaf().Defaults, stafSettings(DefaultStaf(), &Scope{}, &oldStaf{})},
+		{"stacd.conf", &stac.Common, DefaultStac().Defaults, stacSettings(DefaultStac(), &Scope{}, &oldStac{})},
+	} {
 		var b bytes.Buffer
 		b.WriteString("[Global]\n")
 		for i := range params {
-			if value := params[i].text3(&d.c.Defaults); value != "" {
-				fmt.Fprintf(&b, "%s=%s\n", params[i].key, value)
+			p := &params[i]
+			known := slices.ContainsFunc(d.settings, func(s setting) bool { return s.section == "Global" && s.key == p.key })
+			switch value := p.text3(&d.c.Defaults); {
+			case value == "" && p.text3(&d.usual) != "":
+				notes = append(notes, fmt.Sprintf("the kernel's default for %s cannot be said in %s", p.key, d.name))
+			case value == "":
+			case !known || p.set(&d.usual, value) != nil: // each line gets it, but not what is discovered
+				notes = append(notes, fmt.Sprintf("%s for all cannot be said in %s", p.key, d.name))
+			default:
+				fmt.Fprintf(&b, "%s=%s\n", p.key, value)
 			}
 		}
 		b.WriteString("\n[" + controllersSection + "]\n")
 		for _, c := range d.c.Controllers {
-			line, lost := c.line2(d.c.Defaults)
+			line, lost := c.line2(d.usual)
 			fmt.Fprintf(&b, "controller=%s\n", line)
 			for _, what := range lost {
 				notes = append(notes, fmt.Sprintf("%s: %s cannot be said in %s", c.Where, what, d.name))
@@ -226,6 +240,8 @@ func (c Controller) line2(defaults tid.Params) (line string, lost []string) {
 			line += ";" + p.key + "=" + strconv.FormatBool(false)
 		case value == "":
 			lost = append(lost, "the kernel's default for "+p.key)
+		case p.integer != nil && p.set(&tid.Params{}, value) != nil: // beyond the bounds of 2.x
+			lost = append(lost, p.key+" "+value)
 		default:
 			line += ";" + p.key + "=" + value
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 const convertStafd = `[Global]
@@ -114,5 +116,53 @@ func TestWhatOwnFilesCannotSay(t *testing.T) {
 	}
 	if s := fmt.Sprintf("%v %+v %#v %s", files, files, files, files[1]); strings.Contains(s, "hdr-digest") {
 		t.Errorf("a made file shows itself: %s", s)
+	}
+}
+
+// TestConvertWhatHasNoPlace: what [Global] of the 2.x files has no key for is said on each line, and told as far as it counts
+// for what is discovered.
+func TestConvertWhatHasNoPlace(t *testing.T) {
+	f := set(t, "[I/O Controller Defaults]\nkxchap-secret="+secretA+"\nduplicate-connect=1\n[Discovery Controller Defaults]\nnr-io-queues=2\nkeep-alive-tmo=\n"+
+		"[Discovery Controller]\ncontroller=transport=tcp;traddr=192.0.2.9\n"+
+		"[Subsystem]\nnqn=nqn.2014-08.org.a\nqueue-size=8\ncontroller=transport=tcp;traddr=192.0.2.1\n")
+	staf, _, err := LoadStaf(Files{Own: write(t, t.TempDir(), "stafd.conf", ""), Fabrics: f.Fabrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stac, _, err := LoadStac(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, notes := ToOwn(staf, stac)
+	dir := t.TempDir()
+	install(t, dir, files)
+	staf2, p1, err1 := LoadStaf(Files{Own: filepath.Join(dir, "stafd.conf")})
+	stac2, p2, err2 := LoadStac(Files{Own: filepath.Join(dir, "stacd.conf")})
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	for _, p := range append(p1, p2...) {
+		if p.Severity == Error {
+			t.Error(p)
+		}
+	}
+	if c := stac2.Controllers[0].Params; c.DHCHAPSecret.Reveal() != secretA || c.DuplicateConnect != tid.On {
+		t.Errorf("stacd.conf:\n%s", files[1].Bytes())
+	}
+	if v, ok := staf2.Controllers[0].Params.NrIOQueues.Get(); !ok || v != 2 {
+		t.Errorf("stafd.conf:\n%s", files[0].Bytes())
+	}
+	all := strings.Join(notes, "\n")
+	for _, note := range []string{
+		"dhchap-secret for all cannot be said in stacd.conf", "duplicate-connect for all cannot be said in stacd.conf",
+		"nr-io-queues for all cannot be said in stafd.conf", "the kernel's default for kato cannot be said in stafd.conf",
+		"queue-size 8 cannot be said in stacd.conf",
+	} {
+		if !strings.Contains(all, note) {
+			t.Errorf("%q is missing in\n%s", note, all)
+		}
+	}
+	if strings.Contains(all, "DHHC") {
+		t.Errorf("a secret is told: %s", all)
 	}
 }
