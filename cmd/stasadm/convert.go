@@ -93,7 +93,7 @@ func (p *places) export() *cobra.Command {
 				return export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
 			case "nvme-fabrics.conf":
 				for i := range all {
-					all[i].Given = config.WithoutSecrets(all[i].Given)
+					all[i].Given, all[i].Params = config.WithoutSecrets(all[i].Given), config.WithoutSecrets(all[i].Params)
 				}
 				staf.Controllers, stac.Controllers = all[:len(staf.Controllers)], all[len(staf.Controllers):]
 				staf.Defaults, stac.Defaults = config.WithoutSecrets(staf.Defaults), config.WithoutSecrets(stac.Defaults)

@@ -48,7 +48,11 @@ func ToFabrics(staf *Staf, stac *Stac) (files []Text, notes []string) {
 			g = &group{host: host}
 			groups = append(groups, g)
 		}
-		writeSection(&g.sections, c)
+		defaults := staf.Defaults
+		if c.Kind == tid.IO {
+			defaults = stac.Defaults
+		}
+		writeSection(&g.sections, c, defaults)
 	}
 	for i, g := range groups {
 		var b bytes.Buffer
@@ -101,7 +105,9 @@ func writeDefaults(b *bytes.Buffer, section string, p tid.Params) {
 	}
 }
 
-func writeSection(b *bytes.Buffer, c Controller) {
+// writeSection writes what c says itself, and what else its connection has other than by defaults, which stand above it: from a
+// [Host], from the defaults of a drop-in, or as a reset.
+func writeSection(b *bytes.Buffer, c Controller, defaults tid.Params) {
 	section := sectSubsystem
 	if c.Kind == tid.Discovery {
 		section = sectDC
@@ -117,8 +123,12 @@ func writeSection(b *bytes.Buffer, c Controller) {
 	for i := range params {
 		p := &params[i]
 		value := p.text3(&c.Given)
+		differs := value != "" || p.differ(&c.Params, &defaults)
+		if value == "" {
+			value = p.text3(&c.Params)
+		}
 		switch {
-		case value == "":
+		case !differs:
 		case p.security():
 			fmt.Fprintf(b, "%s = %s\n", p.name3(), value)
 		default:

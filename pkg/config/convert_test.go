@@ -166,3 +166,24 @@ func TestConvertWhatHasNoPlace(t *testing.T) {
 		t.Errorf("a secret is told: %s", all)
 	}
 }
+
+// TestConvertWithinTheNewFormat: what stands above the sections of controllers counts for them still.
+func TestConvertWithinTheNewFormat(t *testing.T) {
+	f := set(t, "[I/O Controller Defaults]\nqueue-size=64\nhdr-digest=on\n[Subsystem]\nnqn=nqn.2014-08.org.a\nqueue-size=\nhdr-digest=\ncontroller=transport=tcp;traddr=192.0.2.1\n",
+		"[I/O Controller Defaults]\nqueue-size=99\n[Host]\nhostnqn="+nqnB+"\nhostid="+uuidB+"\nctrl-loss-tmo=5\nkxchap-secret="+secretA+"\n[Subsystem]\nnqn=nqn.2014-08.org.b\ncontroller=transport=tcp;traddr=192.0.2.2\n",
+		"[I/O Controller Defaults]\nqueue-size=98\n[Subsystem]\nnqn=nqn.2014-08.org.b\ncontroller=transport=tcp;traddr=192.0.2.3\n")
+	stac, _, err := LoadStac(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := ToFabrics(DefaultStaf(), stac)
+	dir := t.TempDir()
+	install(t, dir, files)
+	after, _, err := LoadStac(Files{Own: write(t, dir, "stacd.conf", ""), Fabrics: filepath.Join(dir, "nvme-stas.conf")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, a := everything(stac.Controllers), everything(after.Controllers); !slices.Equal(b, a) {
+		t.Errorf("\n%s\nbecame\n%s", strings.Join(b, "\n"), strings.Join(a, "\n"))
+	}
+}
