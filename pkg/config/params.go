@@ -170,8 +170,11 @@ func checkTLSKey(s string) error {
 	return nvme.CheckTLSKey(s)
 }
 
-// WithoutSecrets gives p without what nobody else may see.
+// WithoutSecrets gives p without what nobody else may see. That a key meant TLS is said where the key was.
 func WithoutSecrets(p tid.Params) tid.Params {
+	if p.TLS == tid.Unset && p.WantsTLS() {
+		p.TLS = tid.On
+	}
 	p.DHCHAPSecret, p.DHCHAPCtrl, p.TLSKey = tid.Secret{}, tid.Secret{}, tid.Secret{}
 	return p
 }
