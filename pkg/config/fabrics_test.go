@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -263,5 +264,22 @@ func TestUnusableSecretsConnectNothing(t *testing.T) {
 		if len(v.Controllers) != 0 || !v.Incomplete || len(problems) == 0 || says(problems, "hunter2") {
 			t.Errorf("%s: %+v, %v", key, v.Controllers, problems)
 		}
+	}
+}
+
+// TestPersistentIsReset: an empty persistent= undoes the default of the main file, and lines of stafd.conf go by that file.
+func TestPersistentIsReset(t *testing.T) {
+	f := set(t, "[Discovery Controller Defaults]\npersistent=no\n[Discovery Controller]\npersistent=\ncontroller=transport=tcp;traddr=192.0.2.1\n"+
+		"[Discovery Controller]\ncontroller=transport=tcp;traddr=192.0.2.2\n")
+	staf, _, err := LoadStaf(Files{Own: write(t, t.TempDir(), "stafd.conf", "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.3\n"), Fabrics: f.Fabrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]Persistence)
+	for _, c := range staf.Controllers {
+		got[c.Traddr] = cmp.Or(c.Persistent, staf.Persistent) // as the finder has it
+	}
+	if got["192.0.2.1"] != PersistHold || got["192.0.2.2"] != PersistNo || got["192.0.2.3"] != PersistHold || staf.Persistent != PersistNo {
+		t.Errorf("%v, discovered %v", got, staf.Persistent)
 	}
 }

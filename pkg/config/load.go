@@ -73,6 +73,10 @@ func buildStaf(path string, entries []entry, set *fabricsSet) (*Staf, *report) {
 	old.settle(s)
 	s.merge(tid.Discovery, scope, set, r)
 	if set != nil && set.persistent != PersistDefault {
+		// That is for what is discovered. Lines of the 2.x file go by their own file, and so does what a section resets.
+		for i := range s.Controllers {
+			s.Controllers[i].Persistent = cmp.Or(s.Controllers[i].Persistent, s.Persistent)
+		}
 		s.Persistent = set.persistent
 	}
 	scope.Discovery, scope.Persistent = s.Defaults, PersistDefault
