@@ -22,7 +22,18 @@ type Identity struct {
 	// Missing says, where Host is zero, why, and what to run; without an identity nothing can be connected.
 	Missing string
 	Remedy  string // the command in Missing, where there is one
+
+	id, key origin
 }
+
+// origin says where a part of the identity that need not be there was looked for.
+type origin uint8
+
+const (
+	configured origin = iota
+	inDefault         // read from the default file
+	noDefault         // nothing is configured, and the default file does not exist
+)
 
 // Params are the secrets as the base of a connection's parameters.
 func (i Identity) Params() tid.Params {
@@ -92,7 +103,7 @@ func (s *sysFile) identity(r *report) Identity {
 	nqn, err := s.word("nqn", "hostnqn", nvme.CheckNQN, r)
 	if err != nil {
 		i.Missing, i.Remedy = s.missing("no host NQN", err, "nqn", "hostnqn")
-	} else if id, err := s.hostID(nqn, r); err != nil {
+	} else if id, err := s.hostID(nqn, &i, r); err != nil {
 		i.Missing, i.Remedy = s.missing("no host ID", err, "id", "hostid")
 	} else {
 		i.Host = tid.Host{NQN: nqn, ID: id}
@@ -100,6 +111,12 @@ func (s *sysFile) identity(r *report) Identity {
 	i.SymName = s.symName(r)
 	bad := "key"
 	i.HostKey, err = s.secret("key", "hostkey", r)
+	if _, given := s.given["key"]; !given {
+		i.key = inDefault
+		if i.HostKey.IsZero() {
+			i.key = noDefault
+		}
+	}
 	if _, given := s.given["ctrl-key"]; given && err == nil {
 		bad = "ctrl-key"
 		i.HostCtrlKey, err = s.secret("ctrl-key", "", r)
@@ -169,13 +186,18 @@ func (s *sysFile) secret(key, file string, r *report) (tid.Secret, error) {
 }
 
 // hostID is the ID that goes with nqn: what is configured, or else the UUID that the NQN is made of.
-func (s *sysFile) hostID(nqn string, r *report) (string, error) {
+func (s *sysFile) hostID(nqn string, i *Identity, r *report) (string, error) {
 	id, err := s.word("id", "hostid", nvme.CheckHostID, r)
+	_, given := s.given["id"]
 	if err == nil {
 		s.warnPair(nqn, id, r)
+		if !given {
+			i.id = inDefault
+		}
 		return id, nil
 	}
-	if _, given := s.given["id"]; !given && errors.Is(err, fs.ErrNotExist) {
+	if !given && errors.Is(err, fs.ErrNotExist) {
+		i.id = noDefault
 		if uuid, ok := nvme.HostIDFromNQN(nqn); ok {
 			return uuid.String(), nil
 		}

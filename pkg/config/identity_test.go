@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -146,5 +148,34 @@ func TestWatchIdentity(t *testing.T) {
 	}
 	cancel()
 	for range changed { // closed when the watcher has ended
+	}
+}
+
+// TestIdentitySurvivesPartOfItsFiles: without hostid the ID would be that in the NQN, and without hostkey there would be no
+// secret; an identity that was read stays as it is.
+func TestIdentitySurvivesPartOfItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := IdentitySource{SysConf: filepath.Join(dir, "sys.conf"), Dir: dir}
+	write(t, dir, "hostnqn", nqnA)
+	id, key := write(t, dir, "hostid", uuidB), write(t, dir, "hostkey", secretA)
+	before, _ := s.Load()
+	if before.Host != (tid.Host{NQN: nqnA, ID: uuidB}) || before.HostKey.Reveal() != secretA {
+		t.Fatalf("%+v", before)
+	}
+	for _, path := range []string{id, key} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if i, problems := s.Load(); i.Host != before.Host || i.HostKey != before.HostKey || !says(problems, "stays in force") {
+				t.Errorf("without %s: %+v, %v", path, i.Host, problems)
+			}
+		}
+	}
+	// What is written counts at once.
+	write(t, dir, "hostid", uuidA)
+	write(t, dir, "sys.conf", "[Host]\nnqn="+nqnB+"\n")
+	if i, _ := s.Load(); i.Host != (tid.Host{NQN: nqnB, ID: uuidA}) || !i.HostKey.IsZero() {
+		t.Errorf("%+v", i)
 	}
 }
