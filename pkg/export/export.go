@@ -31,7 +31,7 @@ func DiscoveryConf(w io.Writer, list []config.Controller) error {
 				line += " --" + f.option + "=" + f.value
 			}
 		}
-		for option, value := range c.Params.Options() {
+		for option, value := range config.WithoutSecrets(c.Params).Options() {
 			line += " --" + strings.ReplaceAll(option, "_", "-")
 			if value != "" {
 				line += "=" + value
@@ -114,7 +114,7 @@ func optional(c config.Controller) iter.Seq2[string, any] {
 				return
 			}
 		}
-		for key, text := range c.Params.Options() {
+		for key, text := range config.WithoutSecrets(c.Params).Options() {
 			var value any = true
 			if n, err := strconv.Atoi(text); err == nil {
 				value = n

@@ -121,3 +121,22 @@ func TestConfigJSON(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestKeyMeansTLS: a connection that has TLS because there is a key for it is one with TLS without the key, which is left out.
+func TestKeyMeansTLS(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stafd.conf")
+	if err := os.WriteFile(path, []byte("[Global]\ntls-key=NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	staf, _, err := config.LoadStaf(config.Files{Own: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conf, json strings.Builder
+	if err := DiscoveryConf(&conf, staf.Controllers); err != nil || !strings.Contains(conf.String(), " --tls") {
+		t.Error(conf.String(), err)
+	}
+	if err := ConfigJSON(&json, staf.Controllers, tid.Host{}); err != nil || !strings.Contains(json.String(), `"tls": true`) {
+		t.Error(json.String(), err)
+	}
+}
