@@ -28,6 +28,7 @@ type still struct{ reads int }
 func (s *still) Owner(string) registry.Owner              { s.reads++; return registry.OwnedBy(Owner) }
 func (*still) Claim(string, string) (string, error)       { return "", nil }
 func (*still) Attr(string, string) (string, error)        { return "", fs.ErrNotExist }
+func (*still) Set(string, string, string) error           { return nil }
 func (*still) Probe(context.Context, tid.TID, bool) error { select {} }
 func (*still) Connect(context.Context, kernel.ConnectRequest) (kernel.Connection, error) {
 	select {}

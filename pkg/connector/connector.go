@@ -25,12 +25,13 @@ type Pages interface {
 	Get(ctx context.Context, key string) (bus.Page, []nvme.DiscoveryEntry, error)
 }
 
-// Ownership tells and claims the owner of a kernel controller, and reads what was noted when it
-// was connected.
+// Ownership tells and claims the owner of a kernel controller, and reads and replaces what was noted
+// when it was connected.
 type Ownership interface {
 	Owner(name string) registry.Owner
 	Claim(name, owner string) (seqnum string, err error)
 	Attr(name, attr string) (string, error)
+	Set(name, attr, value string) error
 }
 
 // Options are what a Connector works with.

@@ -832,3 +832,20 @@ func TestNothingSpins(t *testing.T) {
 		}
 	})
 }
+
+// Who called for a connection is noted anew when another is left that lists it: after a restart the silence of that one
+// ends nothing.
+func TestRestartWhenAnotherListsIt(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		r.page("a")
+		r.with(func() { r.broken["b"] = true })
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(0)
+		r.with(func() { r.broken["b"] = false })
+		r.page("b")
+		r.pass(time.Minute)
+		r.connected()
+	})
+}

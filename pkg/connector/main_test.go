@@ -130,6 +130,11 @@ func (r *rig) Attr(name, attr string) (string, error) {
 	return "", errors.New("no such attribute")
 }
 
+func (r *rig) Set(name, attr, value string) error {
+	r.with(func() { r.attrs[name] = map[string]string{attr: value} })
+	return nil
+}
+
 func (r *rig) Owner(name string) registry.Owner {
 	r.with(func() { r.owners++ })
 	return r.Host.Owner(name)

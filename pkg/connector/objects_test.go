@@ -53,6 +53,7 @@ func (s *shown) Probe(context.Context, tid.TID, bool) error { return nil }
 type owners struct{ *fake.Host }
 
 func (owners) Attr(string, string) (string, error) { return "", fs.ErrNotExist }
+func (owners) Set(string, string, string) error    { return nil }
 
 // noPages is a stafd that knows no discovery controller.
 type noPages struct{ updates chan struct{} }

@@ -297,6 +297,21 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 		c.drop(i, source, byPage && p.removes())
 		return
 	}
+	c.renote(i, p.meta.Key)
+}
+
+// renote has the registry name another one that calls for the connection of i, where it names gone: after a
+// restart the page of that one alone would have it unlisted.
+func (c *Connector) renote(i *ioc, gone string) {
+	if i.device == nil || !i.ours {
+		return
+	}
+	if noted, err := c.opts.Ownership.Attr(i.device.Name, sourceAttr); err != nil || noted != gone {
+		return
+	}
+	if err := c.opts.Ownership.Set(i.device.Name, sourceAttr, i.source()); err != nil {
+		c.log.Warn("cannot note who calls for the connection now", "ioc", i.id, "device", i.device.Name, "error", err)
+	}
 }
 
 // means gives the I/O connection that an entry asks for. It is made the way its discovery
