@@ -849,3 +849,24 @@ func TestRestartWhenAnotherListsIt(t *testing.T) {
 		r.connected()
 	})
 }
+
+// A disconnect that has not begun is not made when the connection is listed again.
+func TestListedAgainBeforeTheDisconnect(t *testing.T) {
+	const n, wide = 20, 16
+	bubble(t, func(r *rig) {
+		listed(n)(r)
+		r.targets(n, fake.Behaviour{DisconnectDelay: 5 * time.Second})
+	}, func(r *rig) {
+		all := r.pages["a"].entries
+		r.page("a")
+		r.pass(time.Second)
+		r.page("a", all...)
+		r.pass(time.Minute)
+		if s := r.Stats(); s.Disconnects != wide {
+			t.Errorf("%d disconnects, %d of them when it was listed again", s.Disconnects, s.Disconnects-wide)
+		}
+		if got, _ := r.Controllers(); len(got) != n {
+			t.Errorf("%d connections", len(got))
+		}
+	})
+}

@@ -294,7 +294,7 @@ func (c *Connector) rebind(i *ioc) {
 	var best *stray
 	fit := tid.NoFit
 	for _, s := range c.adriftAt[placeOf(i.id)] {
-		if g := s.ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()); g > fit && !c.deleting(s) && i.keeps(s.ctrl) {
+		if g := s.ctrl.FitTo(tid.IO, i.id, c.opts.Interfaces()); g > fit && i.keeps(s.ctrl) && (!c.deleting(s) || c.recall(s)) {
 			best, fit = s, g
 		}
 	}
@@ -319,6 +319,17 @@ func (c *Connector) rebind(i *ioc) {
 			return
 		}
 	}
+}
+
+// recall takes back the disconnect of s if it has not begun, as something calls for the connection again.
+func (c *Connector) recall(s *stray) bool {
+	if !c.sched.Recall(s.id) {
+		return false
+	}
+	for _, o := range c.adriftAt[placeOf(s.id)] {
+		c.loose[o] = struct{}{}
+	}
+	return true
 }
 
 // first says whether a connection would be the first path of its subsystem.

@@ -1,6 +1,8 @@
 package schedule
 
 import (
+	"slices"
+
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -32,6 +34,17 @@ func (s *Scheduler) Disconnect(id tid.TID, req kernel.DisconnectRequest) {
 	s.deletes.busy[id] = struct{}{}
 	s.deletes.queue = append(s.deletes.queue, removal{id, req})
 	s.disconnect()
+}
+
+// Recall takes back the disconnect of id, if there is one that has not begun, and says so.
+func (s *Scheduler) Recall(id tid.TID) bool {
+	n := slices.IndexFunc(s.deletes.queue, func(r removal) bool { return r.id == id })
+	if n < 0 {
+		return false
+	}
+	s.deletes.queue = slices.Delete(s.deletes.queue, n, n+1)
+	delete(s.deletes.busy, id)
+	return true
 }
 
 func (s *Scheduler) disconnect() {

@@ -169,3 +169,30 @@ func TestDefaults(t *testing.T) {
 		}
 	}
 }
+
+// A disconnect can be recalled until it has begun.
+func TestRecall(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for n := range disconnectWide + 1 {
+			r.disconnects[target(n).TID.NQN] = outcome{takes: time.Second}
+		}
+		r.on(func(s *Scheduler) {
+			for n := range disconnectWide + 1 {
+				s.Disconnect(target(n).TID, request(target(n).TID))
+			}
+		})
+		r.on(func(s *Scheduler) {
+			if s.Recall(target(0).TID) || !s.Busy(target(0).TID) {
+				t.Error("recalled what had begun")
+			}
+			last := target(disconnectWide).TID
+			if !s.Recall(last) || s.Busy(last) || s.Recall(last) {
+				t.Error("not recalled")
+			}
+		})
+		r.pass(time.Minute)
+		if len(r.freed) != disconnectWide {
+			t.Errorf("%d disconnects", len(r.freed))
+		}
+	})
+}
