@@ -870,3 +870,17 @@ func TestListedAgainBeforeTheDisconnect(t *testing.T) {
 		}
 	})
 }
+
+// What waits for the end of an attempt that goes by another name is tried when that fails, though nothing asks for
+// the other name any more.
+func TestAwaitedAttemptFails(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.AddTarget(io(0), fake.Behaviour{ConnectDelay: 3 * time.Second, Failures: []syscall.Errno{syscall.ECONNREFUSED}})
+		r.publish("a", func(p *bus.Page) { p.ID.HostIface = "eth0" }, entry(0))
+		r.pass(time.Second) // inside the kernel
+		r.publish("a", func(p *bus.Page) { p.ID.HostIface = "eth0" })
+		r.page("b", entry(0)) // the same, not bound to an interface
+		r.pass(10 * time.Second)
+		r.connected(0)
+	})
+}

@@ -364,7 +364,7 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 		}
 		c.touch(i)
 	}
-	c.touchPlace(placeOf(t.TID))
+	c.touchAllAt(placeOf(t.TID)) // one that waited for this may be the only one left
 	if r.Err == nil && r.Dropped {
 		c.expect(t.TID, kernel.Name(r.Connection.Instance))
 	}
