@@ -884,3 +884,26 @@ func TestAwaitedAttemptFails(t *testing.T) {
 		r.connected(0)
 	})
 }
+
+// What another description covered is connected when that goes, though the other had no connection to leave.
+func TestCoverGoes(t *testing.T) {
+	moved := io(0)
+	moved.Traddr = io(1).Traddr
+	bubble(t, func(r *rig) {
+		l := line(io(0))
+		l.Traddr, l.HostName, l.HostIface = "array.test", true, "eth0"
+		r.cfg.Controllers = []config.Controller{l}
+		r.AddTarget(io(0), fake.Behaviour{Errno: syscall.ECONNREFUSED})
+		r.AddTarget(moved, fake.Behaviour{})
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		r.pass(lookUpRetry / 2)
+		r.with(func() { r.names["array.test"] = []string{io(0).Traddr} })
+		r.pass(lookUpRetry)
+		r.with(func() { r.names["array.test"] = []string{moved.Traddr} })
+		r.pass(lookUpAgain)
+		r.AddTarget(io(0), fake.Behaviour{})
+		r.pass(time.Minute)
+		r.connected(0, 1)
+	})
+}

@@ -132,7 +132,7 @@ func (c *Connector) drop(i *ioc, source string, unlisted bool) {
 	if len(c.places[p]) == 0 {
 		delete(c.places, p)
 	}
-	c.touchPlace(p)
+	c.touchAllAt(p) // i may have covered the only one left
 	delete(c.iocs, i.id)
 	c.leave(i)
 	delete(c.touched, i)
