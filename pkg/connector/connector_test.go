@@ -907,3 +907,19 @@ func TestCoverGoes(t *testing.T) {
 		r.connected(0, 1)
 	})
 }
+
+// Two connections that are spelled alike are ended one after the other, without anything else happening.
+func TestTwoOfOneName(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(1, fake.Behaviour{})
+		r.AddForeign(io(0), testHost, "stas")
+		r.AddForeign(io(0), testHost, "stas")
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		r.pass(time.Second)
+		r.connected(0, 0)
+		r.page("a")
+		r.pass(10 * time.Second)
+		r.connected()
+	})
+}

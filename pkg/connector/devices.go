@@ -391,6 +391,7 @@ func (c *Connector) freed(id tid.TID, err error) {
 			s.again(c)
 		case s.id == id:
 			ended[s.ctrl.Name] = s.ctrl.Inode
+			s.again(c) // it may be another connection of that name, which had to wait
 		}
 	}
 	c.check(ended) // its event may come late, or not at all
