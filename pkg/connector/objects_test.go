@@ -399,3 +399,17 @@ func heapInUse() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// A connection that was being made when the parameters changed has the old ones, and that is told.
+func TestParametersChangeDuringConnect(t *testing.T) {
+	show(t, func(s *shown) {
+		s.host.AddTarget(targetA, fake.Behaviour{ConnectDelay: 5 * time.Second})
+		s.configure(tid.Params{KeepAliveTmo: tid.SetInt(5)}, targetA)
+		time.Sleep(time.Second)
+		s.configure(tid.Params{KeepAliveTmo: tid.SetInt(9)}, targetA)
+		time.Sleep(10 * time.Second)
+		if o := s.one(); o.State != stateConnected || len(o.PendingChanges) != 1 {
+			t.Errorf("made with other parameters than are configured: %+v", o)
+		}
+	})
+}

@@ -32,7 +32,7 @@ func (s *Scheduler) connect() {
 			if r.Err == nil && r.Connection.Took > 0 {
 				took = r.Connection.Took
 			}
-			s.opts.Post(func() { s.connected(it, r, took) })
+			s.opts.Post(func() { s.connected(it, t, r, took) })
 		}()
 	}
 }
@@ -54,7 +54,8 @@ func (s *Scheduler) best() *item {
 	return best
 }
 
-func (s *Scheduler) connected(it *item, r Result, took time.Duration) {
+// connected deals with the outcome of an attempt that was made with t; it may be wanted otherwise by now.
+func (s *Scheduler) connected(it *item, t Target, r Result, took time.Duration) {
 	s.lane = nil
 	if took > slowConnect {
 		it.slow = true
@@ -64,7 +65,7 @@ func (s *Scheduler) connected(it *item, r Result, took time.Duration) {
 	case it.dropped:
 		s.park(it)
 		delete(s.items, it.TID)
-		s.opts.Done(it.Target, r)
+		s.opts.Done(t, r)
 	case r.Err == nil:
 		it.state, it.failures, it.lastErr, it.upAt = Up, 0, nil, time.Now()
 		if took <= slowConnect {
@@ -73,7 +74,7 @@ func (s *Scheduler) connected(it *item, r Result, took time.Duration) {
 		if a := s.endpoints[it.endpoint()]; a != nil {
 			a.okAt = time.Now()
 		}
-		s.opts.Done(it.Target, r)
+		s.opts.Done(t, r)
 	default:
 		if a := s.endpoints[it.endpoint()]; a != nil && loses(Classify(r.Err)) {
 			a.okAt = time.Time{} // the address does not keep what its probe promised

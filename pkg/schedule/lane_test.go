@@ -196,3 +196,25 @@ func TestRecall(t *testing.T) {
 		}
 	})
 }
+
+// The owner is told what the attempt was made with, not what is wanted by then.
+func TestDoneTellsWhatWasTried(t *testing.T) {
+	bubble(t, func(r *rig) {
+		a := target(1)
+		a.Params = &tid.Params{KeepAliveTmo: tid.SetInt(5)}
+		r.connectsAs(a, 5*time.Second, nil)
+		var told *tid.Params
+		r.on(func(s *Scheduler) {
+			s.opts.Done = func(t Target, _ Result) { told = t.Params }
+			s.Want(a)
+		})
+		b := a
+		b.Params = &tid.Params{KeepAliveTmo: tid.SetInt(9)}
+		r.on(func(s *Scheduler) { s.Want(b) })
+		r.pass(6 * time.Second)
+		r.expect(a, Up)
+		if told != a.Params {
+			t.Errorf("told %+v, connected with %+v", told, a.Params)
+		}
+	})
+}
