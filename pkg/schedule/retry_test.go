@@ -259,3 +259,20 @@ func TestConnectedEndsAttempts(t *testing.T) {
 		}
 	})
 }
+
+// One that comes and goes is made less and less often, too, where a probe had failed before it first came.
+func TestLostAfterProbesFailed(t *testing.T) {
+	bubble(t, func(r *rig) {
+		a := target(1)
+		r.answers("192.0.2.1", 0, refused())
+		r.on(func(s *Scheduler) { s.Want(a) })
+		r.answers("192.0.2.1", 0, nil)
+		for range 600 {
+			r.on(func(s *Scheduler) { s.Lost(a.TID) })
+			r.pass(time.Second)
+		}
+		if n := len(r.connecting); n > 20 {
+			t.Errorf("a connection that is lost at once each time was made %d times in ten minutes", n)
+		}
+	})
+}

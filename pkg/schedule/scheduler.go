@@ -132,7 +132,7 @@ func (s *Scheduler) Lost(id tid.TID) {
 	if it == nil || it.state != Up {
 		return
 	}
-	it.since = time.Now()
+	it.since, it.probed = time.Now(), false
 	if time.Since(it.upAt) >= steady {
 		it.failures, it.flaps = 0, 0
 		s.begin(it)
