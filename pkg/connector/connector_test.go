@@ -923,3 +923,25 @@ func TestTwoOfOneName(t *testing.T) {
 		r.connected()
 	})
 }
+
+// What two discovery controllers list has the parameters of the one that is left when the other lists it no more.
+func TestParametersOfWhoIsLeft(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(1, fake.Behaviour{})
+		r.cfg.DiscoveryControllers = []config.Controller{{Kind: tid.Discovery, Transport: nvme.TCP, Traddr: "10.255.0.1", Trsvcid: "8009", NQN: nvme.DiscoveryNQN,
+			Scope: &config.Scope{IO: tid.Params{KeepAliveTmo: tid.SetInt(7)}}}}
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		r.publish("b", func(p *bus.Page) { p.ID.Traddr = "10.255.0.2" }, entry(0))
+		r.page("a")
+		r.Drop(r.device(0))
+		r.pass(10 * time.Second)
+		r.connected(0)
+		if v, set := r.asked[0].KeepAliveTmo.Get(); !set || v != 7 {
+			t.Errorf("first made with keep-alive-tmo %d, %v", v, set)
+		}
+		if v, set := r.asked[len(r.asked)-1].KeepAliveTmo.Get(); set || len(r.asked) != 2 {
+			t.Errorf("attempt %d was made with keep-alive-tmo %d of a file that has no say any more", len(r.asked), v)
+		}
+	})
+}

@@ -298,6 +298,10 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 		return
 	}
 	c.renote(i, p.meta.Key)
+	if i.line == nil && len(i.listed) > 0 {
+		i.host.ID = i.listed[0].by.meta.HostID
+		i.params = c.discovered(i.listed[0])
+	}
 }
 
 // renote has the registry name another one that calls for the connection of i, where it names gone: after a
