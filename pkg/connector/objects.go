@@ -208,7 +208,7 @@ func (c *Connector) disconnect(key string) error {
 		return c.disconnectStray(s)
 	case i == nil:
 		return bus.ErrNoController
-	case i.device == nil && c.sched.Busy(i.id):
+	case i.device == nil && (c.sched.Busy(i.id) || i.landing != ""):
 		return errBusy
 	case i.device != nil:
 		if err := c.part(i); err != nil {

@@ -413,3 +413,23 @@ func TestParametersChangeDuringConnect(t *testing.T) {
 		}
 	})
 }
+
+// A connection that the kernel has made and no event has shown yet is not said to be disconnected when it is not.
+func TestDisconnectBeforeItIsSeen(t *testing.T) {
+	show(t, func(s *shown) {
+		s.c.opts.Read = func(name string) (kernel.Controller, error) { // nothing has been read so far
+			time.Sleep(time.Second)
+			return s.host.Controller(name)
+		}
+		s.host.HoldEvents()
+		s.host.AddTarget(targetA, fake.Behaviour{})
+		s.configure(tid.Params{}, targetA)
+		err := s.c.View().Disconnect(s.Context(), s.one().Key)
+		time.Sleep(5 * time.Second)
+		s.host.ReleaseEvents(nil)
+		synctest.Wait()
+		if names, _ := s.host.Names(); err == nil && len(names) > 0 {
+			t.Errorf("%v is still there; %+v", names, s.one())
+		}
+	})
+}
