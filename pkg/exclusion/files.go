@@ -52,8 +52,10 @@ func (f *Files) Current() *List {
 		return f.list
 	}
 	// The stamps are older than the content: a change in between shows next time.
-	f.version, f.certain = version, old(version, now)
 	l, problems := Load(f.main, f.dropin)
+	// Nothing need change about a file that could not be read before it can be.
+	unread := slices.ContainsFunc(problems, func(p Problem) bool { return p.Kind == Unreadable })
+	f.version, f.certain = version, old(version, now) && !unread
 	f.problems = problems
 	switch {
 	case f.list == nil:

@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -251,4 +253,39 @@ func BenchmarkCurrentUnchanged(b *testing.B) {
 	for b.Loop() {
 		files.Current()
 	}
+}
+
+// A list that could not be read for a moment counts again as soon as it can be, though nothing about the file tells.
+func TestUnreadableIsReadAgain(t *testing.T) {
+	f := newTree(t)
+	f.mkdir()
+	f.list(f.main, "trsvcid=4420")
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(100 * 365 * 24 * time.Hour) // the file is as it is for long
+		files := NewFiles(f.main, f.dropin)
+		if !excludes(files.Current()) || !files.certain {
+			t.Fatal("not excluded")
+		}
+		files = NewFiles(f.main, f.dropin)
+		// Whoever opens a file that another has a lease of, without waiting, is told to try again.
+		held, err := os.OpenFile(f.main, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		lease := func(kind uintptr) syscall.Errno {
+			_, _, errno := syscall.Syscall(syscall.SYS_FCNTL, held.Fd(), syscall.F_SETLEASE, kind)
+			return errno
+		}
+		if errno := lease(syscall.F_WRLCK); errno != 0 {
+			t.Skip("no leases here:", errno)
+		}
+		if excludes(files.Current()) || len(files.Problems()) != 1 {
+			t.Error("it could be read")
+		}
+		lease(syscall.F_UNLCK)
+		if !excludes(files.Current()) {
+			t.Error("not read again")
+		}
+	})
 }
