@@ -43,7 +43,7 @@ func (f *Finder) tendSpares() {
 		}
 	}
 	for name, ctrl := range f.devices {
-		if f.bound[name] != nil || f.landing[name] != nil || !ctrl.KindKnown {
+		if f.bound[name] != nil || f.landing[name] != nil || !ctrl.KindKnown || ctrl.Kind != tid.Discovery {
 			continue
 		}
 		if d := f.match(ctrl); d != nil {

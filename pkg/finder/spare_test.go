@@ -1,12 +1,17 @@
 package finder
 
 import (
+	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/nvme"
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 func announcedAt(traddr, iface string) Candidate {
@@ -261,6 +266,41 @@ func TestSourcesAreRemembered(t *testing.T) {
 		r.connected(1) // Avahi has not answered yet
 		if s := r.Stats(); s.Disconnects != 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// An I/O controller of which the kind became known while it was looked at is none of our business: it is stacd's,
+// which registers its connections under the same name.
+func TestIOControllerIsNoSpare(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1, dc2)(r)
+	}, func(r *rig) {
+		r.with(func() { r.silent[dc2] = true })
+		r.target(dc2, fake.Behaviour{Errno: syscall.ECONNREFUSED})
+		r.Drop(r.dcs()[dc2].device) // something is wanted, so that one of unknown kind is told of
+		r.pass(time.Second)
+		io := tid.TID{Transport: nvme.TCP, Traddr: dc1, Trsvcid: "4420", NQN: "nqn.2026-01.test:io"}
+		r.AddTarget(io, fake.Behaviour{Kind: tid.IO, ConnectDelay: 5 * time.Second})
+		made := make(chan kernel.Connection)
+		go func() {
+			c, _ := r.Host.Connect(context.Background(), kernel.ConnectRequest{TID: io, Kind: tid.IO, Host: testHost})
+			made <- c
+		}()
+		r.pass(time.Second)
+		r.HoldEvents() // the one that it is connected is late
+		name := kernel.Name((<-made).Instance)
+		if o := r.Owner(name); !o.Is(Owner) {
+			t.Fatalf("owner %s", o)
+		}
+		r.f.loop.Post(func() { r.f.inspect(name) }) // as the end of a scan does
+		r.pass(time.Second)
+		if err := r.f.View().Refresh(context.Background(), r.dcs()[dc1].key); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Minute)
+		if _, err := r.Controller(name); err != nil || r.Stats().Disconnects != 0 {
+			t.Errorf("%v, %+v", err, r.Stats())
 		}
 	})
 }

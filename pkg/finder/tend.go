@@ -161,7 +161,7 @@ func (f *Finder) inspect(name string) {
 			d := f.bound[name]
 			switch {
 			case f.devices[name] != was: // the events have told more meanwhile
-			case errors.Is(err, kernel.ErrGone), err == nil && c.Inode != was.Inode:
+			case errors.Is(err, kernel.ErrGone), err == nil && (c.Inode != was.Inode || c.KindKnown && c.Kind != tid.Discovery):
 				f.vanished(name)
 			case err == nil:
 				f.devices[name] = &c
