@@ -55,6 +55,13 @@ func (f *Finder) tendSpares() {
 		if !f.opts.Ownership.Owner(name).Is(Owner) {
 			continue
 		}
+		if d := f.leftAlone(ctrl); d != nil {
+			f.unbind(d)
+			f.bind(d, ctrl)
+			d.connectionChanged()
+			f.touch(d)
+			continue
+		}
 		s := f.spares[name]
 		if s == nil {
 			s = &spare{inode: ctrl.Inode}
@@ -66,13 +73,23 @@ func (f *Finder) tendSpares() {
 	}
 }
 
+// leftAlone gives what a connection of ours would serve, where that goes by one of another owner: over that it is not spoken to.
+func (f *Finder) leftAlone(ctrl *kernel.Controller) *dc {
+	for _, d := range f.places[placeOf(idOf(ctrl))] {
+		if d.foreign != "" && !d.parked && !d.out && ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) != tid.NoFit {
+			return d
+		}
+	}
+	return nil
+}
+
 // needless says whether a spare connection may end: it is to a controller that another connection serves, given
 // as server, or that wants none now; or to one that exclude= names; or to none that anybody can still name.
 func (f *Finder) needless(ctrl *kernel.Controller, orphan bool) (server string, is bool) {
 	for _, d := range f.places[placeOf(idOf(ctrl))] {
 		switch {
 		case d.disposition == forgotten, ctrl.FitTo(tid.Discovery, d.id(), f.opts.Interfaces()) == tid.NoFit:
-		case d.device != nil && !f.sched.Busy(d.id()): // one that is being ended serves no longer
+		case d.device != nil && d.foreign == "" && !f.sched.Busy(d.id()): // one that is being ended serves no longer
 			return d.device.Name, true
 		case d.parked, d.out:
 			is = true

@@ -304,3 +304,20 @@ func TestIOControllerIsNoSpare(t *testing.T) {
 		}
 	})
 }
+
+// A connection of ours is worth more than another owner's, whichever is seen first: over that one the controller
+// is not spoken to.
+func TestOursServesBesideAnothers(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.AddForeign(dcTID(dc1), testHost, "discoverd")
+		r.AddForeign(dcTID(dc1), testHost, Owner)
+	}, func(r *rig) {
+		r.pass(time.Hour)
+		r.connected(2)
+		if d := r.dcs()[dc1]; d.device != "nvme1" || r.Stats().Connects != 0 {
+			t.Errorf("%+v, %+v", d, r.Stats())
+		}
+		r.lists(dc1, subsystem(0))
+	})
+}
