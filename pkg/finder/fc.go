@@ -17,7 +17,6 @@ const fcGrace = 10 * time.Second
 type fc struct {
 	ports  map[kernel.FCDiscovery]time.Time // when it was last heard of
 	asked  time.Time                        // the last kickstart
-	unsaid bool                             // it could not be said, so that silence after it means nothing
 	timer  *time.Timer                      // ends the grace
 	period *time.Timer
 }
@@ -46,19 +45,27 @@ func (f *Finder) kickstart() {
 		return
 	}
 	asked := time.Now()
-	f.fc.asked, f.fc.unsaid = asked, false
+	f.fc.asked = asked
 	go func() {
-		if err := f.opts.Kickstart(f.ctx); err != nil && f.ctx.Err() == nil {
+		err := f.opts.Kickstart(f.ctx)
+		if err != nil && f.ctx.Err() == nil {
 			f.log.Debug("no FC kickstart", "error", err)
-			if !errors.Is(err, kernel.ErrNoFC) { // else there are no ports
-				f.loop.Post(func() { f.fc.unsaid = f.fc.unsaid || f.fc.asked.Equal(asked) })
-			}
+		}
+		if err == nil || errors.Is(err, kernel.ErrNoFC) { // without FC there are no ports; else silence means nothing
+			f.loop.Post(func() { f.kickstarted(asked) })
 		}
 	}()
+}
+
+// kickstarted gives the ports time to answer the kickstart of asked, which has been said.
+func (f *Finder) kickstarted(asked time.Time) {
+	if !f.fc.asked.Equal(asked) {
+		return // a later one is under way
+	}
 	stop(&f.fc.timer)
 	f.fc.timer = f.loop.After(fcGrace, func() {
 		for p, heard := range f.fc.ports {
-			if heard.Before(asked) && !f.fc.unsaid {
+			if heard.Before(asked) {
 				delete(f.fc.ports, p)
 			}
 		}

@@ -3,6 +3,7 @@ package finder
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,36 @@ func TestFCSilenceCountsOnlyAfterAQuestion(t *testing.T) {
 					t.Errorf("named: %v, want %v; %+v", d.named, c.named, d)
 				}
 			})
+		})
+	}
+}
+
+// What an earlier run knew of the ports stays while they cannot be asked, or the question is long on its way.
+func TestFCPortsAreRememberedUntilAsked(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		there, refused := true, error(nil)
+		prepare, _ := fibre(&there, &refused)
+		bubble(t, func(r *rig) { prepare(r); r.dir = t.TempDir() }, func(r *rig) {
+			r.pass(20 * time.Second)
+			r.connected(1)
+			ask := r.kickstart
+			r.kickstart = func(ctx context.Context) error {
+				if !late {
+					return errors.New("the worker has died")
+				}
+				select {
+				case <-time.After(time.Minute):
+				case <-ctx.Done():
+				}
+				return ask(ctx)
+			}
+			r.Drop(r.connections()[0].Name)
+			r.AddTarget(tid.TID{Transport: nvme.FC, Traddr: fcTarget, HostTraddr: fcHost, NQN: nvme.DiscoveryNQN}, fake.Behaviour{Kind: tid.Discovery, Errno: syscall.ETIMEDOUT})
+			r.restart()
+			r.pass(30 * time.Second)
+			if d := r.dcs()[fcTarget]; !d.named || d.disposition != active {
+				t.Errorf("late %v: %+v", late, d)
+			}
 		})
 	}
 }
