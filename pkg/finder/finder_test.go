@@ -855,3 +855,25 @@ func TestPagesAreAnsweredWhenConfigured(t *testing.T) {
 		_ = r.Close()
 	})
 }
+
+// Another owner's connection does not stop the retention for good.
+func TestRetentionAfterAnotherOwner(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+		r.cfg.DCGiveUp = time.Hour
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+		r.pass(time.Second)
+		r.target(dc1, fake.Behaviour{Errno: syscall.ECONNREFUSED}, subsystem(0))
+		r.Drop(r.dcs()[dc1].device)
+		r.f.Report(Announced, nil, true)
+		r.pass(time.Minute)
+		name := r.AddForeign(dcTID(dc1), testHost, "discoverd")
+		r.pass(2 * time.Hour)
+		r.Drop(name)
+		r.pass(2 * time.Hour)
+		if d := r.dcs()[dc1]; d.disposition != forgotten {
+			t.Errorf("%+v", d)
+		}
+	})
+}

@@ -139,6 +139,7 @@ func (f *Finder) retain(d *dc) {
 		since = d.downAt
 	}
 	d.timers.retention = f.loop.After(max(0, f.cfg.DCGiveUp-time.Since(since)), func() {
+		stop(&d.timers.retention)
 		if f.dcs[d.key] == d && !d.named && !d.live() {
 			f.forget(d)
 		}
