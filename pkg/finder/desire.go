@@ -39,6 +39,12 @@ func (f *Finder) desire() {
 // What only refers to itself, directly or in a ring, is not.
 func (f *Finder) wants() []Want {
 	all := f.candidates()
+	for _, d := range f.dcs {
+		c, may := f.mayBeConfigured(d)
+		if may && !slices.ContainsFunc(all, func(o Candidate) bool { return o.Origin == Configured && o.TID.Overlaps(tid.Discovery, d.id()) }) {
+			all = append(all, c)
+		}
+	}
 	followed := map[*dc]bool{}
 	for {
 		wants := merge(all)
@@ -176,10 +182,6 @@ func (f *Finder) unname(d *dc) {
 	if d.disposition == forgotten {
 		return
 	}
-	if d.want.Origin == Configured && f.mayBeConfigured(d) {
-		d.out = false
-		return
-	}
 	if d.named {
 		d.named, d.goneAt = false, time.Now()
 		if d.want.Origin == Configured {
@@ -194,15 +196,28 @@ func (f *Finder) unname(d *dc) {
 }
 
 // mayBeConfigured says whether the configuration may name d where it cannot be understood: in a
-// line that could not be read, or by a host name that has no address at the moment.
-func (f *Finder) mayBeConfigured(d *dc) bool {
-	if f.excludedByConfig(d.id()) {
-		return false
+// line that could not be read, or by a host name that has no address at the moment. Then d counts as named.
+func (f *Finder) mayBeConfigured(d *dc) (Candidate, bool) {
+	c := d.want.Candidate
+	if c.Origin != Configured || d.disposition == forgotten || f.excludedByConfig(d.id()) {
+		return c, false
 	}
-	return f.cfg.Incomplete || slices.ContainsFunc(f.cfg.Controllers, func(c config.Controller) bool {
-		return c.HostName && len(f.cfg.Families.Choose(f.sources.names[c.Traddr])) == 0 && c.Transport == d.id().Transport &&
-			c.Trsvcid == d.id().Trsvcid && (c.NQN == d.id().NQN || c.NQN == nvme.DiscoveryNQN || d.id().NQN == nvme.DiscoveryNQN)
+	n := slices.IndexFunc(f.cfg.Controllers, func(line config.Controller) bool {
+		return line.HostName && len(f.cfg.Families.Choose(f.sources.names[line.Traddr])) == 0 && line.Transport == d.id().Transport &&
+			line.Trsvcid == d.id().Trsvcid && (line.NQN == d.id().NQN || line.NQN == nvme.DiscoveryNQN || d.id().NQN == nvme.DiscoveryNQN)
 	})
+	if n < 0 && !f.cfg.Incomplete {
+		return c, false
+	}
+	if c.Params == nil { // it was taken up from an earlier run, which does not tell them
+		c.Params = f.defaults
+		if n >= 0 {
+			line := f.cfg.Controllers[n]
+			params := line.Params.Over(f.identity.Params())
+			c.Params, c.Given, c.Persistent = &params, line.Given, line.Persistent
+		}
+	}
+	return c, true
 }
 
 func (f *Finder) unplace(d *dc) {

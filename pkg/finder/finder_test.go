@@ -13,6 +13,7 @@ import (
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/loop"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/tid"
@@ -498,6 +499,48 @@ func TestHostNames(t *testing.T) {
 		r.pass(11 * time.Minute)
 		r.lists(dc2, subsystem(1))
 		r.connected(1)
+	})
+}
+
+// What the configuration may name is connected and followed as if it were named: a name that cannot be looked
+// up after a restart costs neither the parameters of its line nor what the controller refers to.
+func TestMayBeConfiguredIsNamed(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.dir = t.TempDir()
+		r.target(dc1, fake.Behaviour{}, referral(dc2))
+		r.target(dc2, fake.Behaviour{}, subsystem(1))
+		r.names["dc.example"] = []string{dc1}
+		c := controller("dc.example")
+		c.Params.KeepAliveTmo = tid.SetInt(17)
+		r.cfg.Controllers, r.cfg.DCGiveUp = []config.Controller{c}, 0
+	}, func(r *rig) {
+		r.lists(dc2, subsystem(1))
+		r.with(func() { r.names["dc.example"] = nil })
+		r.Drop(r.dcs()[dc1].device)
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(2)
+		made, _ := loop.Ask(context.Background(), r.f.loop, func() *tid.Params { return r.f.bound[r.f.places[placeOf(dcTID(dc1))][0].device.Name].object.made })
+		if made == nil || made.KeepAliveTmo != tid.SetInt(17) {
+			t.Errorf("connected with %+v", made)
+		}
+		r.target(dc2, fake.Behaviour{Errno: syscall.ECONNREFUSED})
+		r.Drop(r.dcs()[dc2].device)
+		r.pass(time.Minute)
+		if d := r.dcs()[dc2]; !d.named || d.disposition != active {
+			t.Errorf("referred to: %+v", d)
+		}
+	})
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.target(dc1, fake.Behaviour{}, referral(dc2))
+		r.target(dc2, fake.Behaviour{}, subsystem(1))
+	}, func(r *rig) {
+		r.lists(dc2, subsystem(1))
+		r.configure(func(c *config.Staf) { c.Controllers, c.Incomplete = nil, true })
+		if d := r.dcs()[dc2]; !d.named {
+			t.Errorf("referred to, with an incomplete configuration: %+v", d)
+		}
 	})
 }
 
