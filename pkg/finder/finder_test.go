@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/kernel/fake"
@@ -917,6 +918,35 @@ func TestRetentionAfterAnotherOwner(t *testing.T) {
 		r.pass(2 * time.Hour)
 		if d := r.dcs()[dc1]; d.disposition != forgotten {
 			t.Errorf("%+v", d)
+		}
+	})
+}
+
+// A page that proves no absence does not do so after a restart either.
+func TestStalePageStaysStale(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.dir = t.TempDir()
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+		r.cfg.DCGiveUp = time.Minute
+	}, func(r *rig) {
+		announce := func() { r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true) }
+		announce()
+		r.pass(time.Second)
+		r.target(dc1, fake.Behaviour{Errno: syscall.ECONNREFUSED}, subsystem(0))
+		r.Drop(r.dcs()[dc1].device)
+		r.f.Report(Announced, nil, true)
+		r.pass(time.Hour)
+		if d := r.dcs()[dc1]; d.disposition != forgotten {
+			t.Fatalf("%+v", d)
+		}
+		announce()
+		for _, when := range []string{"before", "after"} {
+			r.pass(time.Second)
+			pages, err := r.f.View().Pages(context.Background())
+			if err != nil || len(pages) != 1 || pages[0].Complete || pages[0].Disposition != bus.Active {
+				t.Errorf("%s the restart: %+v, %v", when, pages, err)
+			}
+			r.restart()
 		}
 	})
 }

@@ -12,7 +12,7 @@ func (f *Finder) restore() {
 		c := Candidate{TID: r.TID, Host: r.Host, Source: r.Sources[0]}
 		d := &dc{key: r.Key, want: Want{Candidate: c, Sources: r.Sources}, named: true, saved: true, disposition: r.Disposition, lostAt: time.Now()}
 		if r.Complete {
-			d.page = &page{revision: r.Revision, genctr: r.GenCtr, readAt: time.UnixMilli(r.ReadAt), entries: r.Entries, dropped: r.Dropped, referrals: referralsOf(r.Entries)}
+			d.page = &page{revision: r.Revision, genctr: r.GenCtr, readAt: time.UnixMilli(r.ReadAt), entries: r.Entries, dropped: r.Dropped, stale: r.Stale, referrals: referralsOf(r.Entries)}
 		}
 		if f.find(d.id(), nil) != nil {
 			continue

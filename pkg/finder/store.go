@@ -45,6 +45,7 @@ type remembered struct {
 	Sources     []Source
 	Disposition disposition
 	Complete    bool
+	Stale       bool `json:",omitempty"`
 	Revision    uint64
 	GenCtr      uint64
 	ReadAt      int64 // Unix time in milliseconds
@@ -201,7 +202,7 @@ func (f *Finder) save(d *dc) {
 	r := &remembered{Version: stateVersion, Key: d.key, TID: d.id(), Host: d.want.Host, Sources: d.want.Sources, Disposition: d.disposition}
 	if p := d.page; p != nil {
 		r.Complete, r.Revision, r.GenCtr, r.ReadAt, r.Entries = true, p.revision, p.genctr, p.readAt.UnixMilli(), p.entries
-		r.Dropped = p.dropped
+		r.Dropped, r.Stale = p.dropped, p.stale
 	}
 	f.opts.Store.save(r)
 }
