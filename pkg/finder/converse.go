@@ -125,6 +125,7 @@ func (f *Finder) answered(d *dc, s step, association int, a answer) {
 		f.log.Info("registered this host", "dc", d.id(), "device", d.device.Name)
 	case supported:
 		d.pages, d.knowsPages = a.supported, true
+		d.dirty = d.dirty || d.readOnce // it was read without asking for port-local entries
 	case read:
 		f.takePage(d, a.log)
 		f.sparesDue = true
@@ -157,7 +158,10 @@ func (f *Finder) stepFailed(d *dc, s step, err error) {
 	var timer *time.Timer
 	timer = f.loop.After(wait, func() {
 		if d.retry[s] == timer {
-			d.retry[s] = nil
+			d.retry[s], d.retryAt[s] = nil, time.Time{}
+			if s == supported {
+				d.knowsPages = false
+			}
 			f.touch(d)
 		}
 	})

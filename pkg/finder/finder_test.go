@@ -950,3 +950,27 @@ func TestStalePageStaysStale(t *testing.T) {
 		}
 	})
 }
+
+// A list of log pages that could not be had is asked for again, and the page is then read by it.
+func TestSupportedLogPagesAreAskedForAgain(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.unlisted = []error{errors.New("interrupted")}
+		var pages nvme.SupportedLogPages
+		pages[nvme.LogDiscovery] = nvme.LogSupportedBit | nvme.LSPPortLocal<<16
+		configured(dc1)(r)
+		r.target(dc1, fake.Behaviour{Supported: pages}, subsystem(0))
+	}, func(r *rig) {
+		r.lists(dc1, subsystem(0))
+		if l := r.LSP(dcTID(dc1)); l != 0 {
+			t.Errorf("LSP %#x though nobody knows what is supported", l)
+		}
+		r.pass(time.Minute)
+		if l := r.LSP(dcTID(dc1)); l == 0 {
+			t.Error("port-local entries were never asked for")
+		}
+		all, err := r.f.View().DiscoveryControllers(context.Background(), nil)
+		if err != nil || len(all) != 1 || !all[0].NextRetry.IsZero() {
+			t.Errorf("%+v, %v", all, err)
+		}
+	})
+}

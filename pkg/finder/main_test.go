@@ -51,6 +51,21 @@ type rig struct {
 	watch     func(kernel.DisconnectRequest)
 	kickstart func(context.Context) error // nil: there is no FC
 	looking   func(name string)           // called after a controller was read, before that is told
+	unlisted  []error                     // what the next looks at the supported log pages bring
+}
+
+// SupportedLogPages fails as is said.
+func (r *rig) SupportedLogPages(ctx context.Context, name string) (*nvme.SupportedLogPages, error) {
+	var err error
+	r.with(func() {
+		if len(r.unlisted) > 0 {
+			err, r.unlisted = r.unlisted[0], r.unlisted[1:]
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.Host.SupportedLogPages(ctx, name)
 }
 
 // Controller is what the finder reads of one controller.
@@ -168,7 +183,7 @@ func (r *rig) start() {
 			r.t.Fatal(err)
 		}
 	}
-	r.f = New(Options{Connector: r, Commands: r.Host, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
+	r.f = New(Options{Connector: r, Commands: r, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
 		Kickstart: r.kickstart, Interfaces: func() tid.Interfaces { return nil }, Resolve: r.resolve, Store: store, Log: slog.New(journal{r}),
 		Excluded: func(t tid.TID, _ tid.Host) bool {
 			r.mu.Lock()
