@@ -96,7 +96,7 @@ func (f *Finder) saw(c kernel.Change) {
 	was := d.device
 	d.device = ctrl
 	switch {
-	case c.Connected && !c.Rediscover && d.newborn && !fresh:
+	case c.Connected && !c.Rediscover && d.newborn && !fresh && was.CntlID == ctrl.CntlID:
 		d.newborn = false // it tells what is known, and the session has begun
 	case c.Connected, c.Rediscover, fresh, was.CntlID != ctrl.CntlID:
 		d.connectionChanged()

@@ -974,3 +974,26 @@ func TestSupportedLogPagesAreAskedForAgain(t *testing.T) {
 		}
 	})
 }
+
+// A reconnect of which no more than "connected" is told starts the session over, also where that of the first connect was lost.
+func TestReconnectAfterALostEvent(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.Controllers = append(r.cfg.Controllers, controller(dc1))
+	}, func(r *rig) {
+		r.LoseEvents(2) // that it came, that it is connected
+		r.target(dc1, fake.Behaviour{DCType: nvme.DCTypeCDC}, subsystem(0))
+		r.f.Kick()
+		r.pass(time.Minute)
+		r.lists(dc1, subsystem(0))
+		name := r.dcs()[dc1].device
+		r.f.loop.Post(func() {
+			c := *r.f.devices[name]
+			c.CntlID++
+			r.f.changed(kernel.Change{Name: name, Controller: &c, Connected: true})
+		})
+		r.pass(time.Second)
+		if n := len(r.Registered(name)); n != 2 {
+			t.Errorf("registered %d times", n)
+		}
+	})
+}
