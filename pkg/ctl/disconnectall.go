@@ -150,7 +150,7 @@ func (d *disconnection) run(ctx context.Context) error {
 
 // one disconnects c, unless it has got another owner meanwhile: the worker looks again.
 func (d *disconnection) one(ctx context.Context, c kernel.Controller) {
-	err := d.kernel.Disconnect(ctx, kernel.DisconnectRequest{Name: c.Name, Expect: c.Identity(), AllowUnowned: d.owner == "", AnyOwner: d.force})
+	err := d.kernel.Disconnect(ctx, kernel.DisconnectRequest{Name: c.Name, Expect: c.Identity(), OnlyUnowned: d.owner == "" && !d.force, AnyOwner: d.force})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {

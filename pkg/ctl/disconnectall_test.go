@@ -24,6 +24,8 @@ type machine struct {
 	owners map[string]registry.Owner
 	gone   []string
 	refuse string
+	as     string // whose connections its worker may end
+	claims string // a controller that stacd claims once the list was made
 }
 
 func (m *machine) Controllers() ([]kernel.Controller, error) { return m.list, nil }
@@ -44,7 +46,13 @@ func (m *machine) Disconnect(_ context.Context, r kernel.DisconnectRequest) erro
 	if r.Expect.Inode == 0 {
 		return errors.New("the identity is missing")
 	}
-	if !r.AnyOwner && r.AllowUnowned != (m.Owner(r.Name).Kind() == registry.KindNone) {
+	if r.Name == m.claims {
+		m.owners = map[string]registry.Owner{m.claims: registry.OwnedBy(registry.Stas)}
+	}
+	// The rule of the worker process.
+	owner := m.Owner(r.Name)
+	ours := owner.Is(m.as) && !r.OnlyUnowned
+	if !r.AnyOwner && !ours && (owner.Kind() != registry.KindNone || !r.AllowUnowned && !r.OnlyUnowned) {
 		return kernel.ErrNotOurs
 	}
 	m.gone = append(m.gone, r.Name)
@@ -81,7 +89,7 @@ func TestDisconnectAll(t *testing.T) {
 		as := ""
 		tool := newTool("stacd", bus.ConnectConnector, bus.Options{Address: "unix:path=/nonexistent"})
 		tool.uid = 0
-		tool.kernel = func(owner string) (Kernel, func()) { as = owner; return m, func() {} }
+		tool.kernel = func(owner string) (Kernel, func()) { as, m.as = owner, owner; return m, func() {} }
 		tool.terminal = func(io.Reader) bool { return c.answer != "" }
 		root := stacctl(tool)
 		root.SetIn(strings.NewReader(c.answer))
@@ -90,6 +98,17 @@ func TestDisconnectAll(t *testing.T) {
 		if got := strings.Join(m.gone, " "); got != c.gone || status != c.status || !strings.Contains(errs, c.errs) || as != c.as {
 			t.Errorf("%v answered %q: gone %q as %q, status %d, %s", c.args, c.answer, got, as, status, errs)
 		}
+	}
+}
+
+// What stafd or stacd claim between the look and the disconnect is not unowned any more.
+func TestDisconnectAllLeavesWhatIsClaimedMeanwhile(t *testing.T) {
+	m := &machine{claims: "nvme1", list: []kernel.Controller{{Name: "nvme1", Inode: 1, Live: tid.Live{Transport: nvme.TCP}}, {Name: "nvme2", Inode: 1, Live: tid.Live{Transport: nvme.TCP}}}}
+	tool := newTool("stacd", bus.ConnectConnector, bus.Options{})
+	tool.uid, tool.kernel = 0, func(owner string) (Kernel, func()) { m.as = owner; return m, func() {} }
+	_, errs, status := run(t, stacctl(tool), "disconnect-all")
+	if !slices.Equal(m.gone, []string{"nvme2"}) || status != 1 || !strings.Contains(errs, "not") {
+		t.Errorf("gone %v, status %d, %s", m.gone, status, errs)
 	}
 }
 

@@ -65,9 +65,9 @@ func (h *host) deleteController(r *DisconnectRequest) error {
 
 func (h *host) mayDelete(owner registry.Owner, r *DisconnectRequest) error {
 	switch {
-	case r.AnyOwner, owner.Is(h.owner):
+	case r.AnyOwner, owner.Is(h.owner) && !r.OnlyUnowned:
 		return nil
-	case owner.Kind() == registry.KindNone && r.AllowUnowned:
+	case owner.Kind() == registry.KindNone && (r.AllowUnowned || r.OnlyUnowned):
 		return nil
 	}
 	return fmt.Errorf("%w: owner %s", ErrNotOurs, owner)

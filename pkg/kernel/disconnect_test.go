@@ -52,6 +52,9 @@ func TestDisconnect(t *testing.T) {
 			t.Errorf("another %s: %v", field, err)
 		}
 	}
+	if err := try(func(r *DisconnectRequest) { r.OnlyUnowned = true }); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("ours, where only what is unowned is meant: %v", err)
+	}
 	if deleted() {
 		t.Fatal("it was deleted nevertheless")
 	}
@@ -66,6 +69,15 @@ func TestDisconnect(t *testing.T) {
 	}
 	if err := b.Disconnect(t.Context(), DisconnectRequest{Name: "../nvme3"}); err == nil {
 		t.Error("a path is taken for a name")
+	}
+}
+
+func TestDisconnectOnlyUnowned(t *testing.T) {
+	b := newBench(t, nil)
+	b.controller("nvme3", with(discoveryAttrs, "delete_controller", "x"))
+	c, _ := Sysfs{b.root}.Controller("nvme3")
+	if err := b.Disconnect(t.Context(), DisconnectRequest{Name: "nvme3", Expect: c.Identity(), OnlyUnowned: true}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -67,6 +67,9 @@ type DisconnectRequest struct {
 	Expect Identity
 	// AllowUnowned disconnects controllers that nobody registered, too.
 	AllowUnowned bool
+	// OnlyUnowned disconnects controllers that nobody registered, and no others: one that is ours
+	// has been claimed since the decision fell.
+	OnlyUnowned bool
 	// AnyOwner disconnects whosever it is.
 	AnyOwner bool
 }

@@ -199,7 +199,8 @@ func (h *Host) mayDelete(r *kernel.DisconnectRequest) (*controller, error) {
 		return nil, cannot(kernel.ErrChanged)
 	}
 	owner := h.owner(r.Name)
-	if !r.AnyOwner && !owner.Is(registry.Stas) && (owner.Kind() != registry.KindNone || !r.AllowUnowned) {
+	ours := owner.Is(registry.Stas) && !r.OnlyUnowned
+	if !r.AnyOwner && !ours && (owner.Kind() != registry.KindNone || !r.AllowUnowned && !r.OnlyUnowned) {
 		return nil, cannot(fmt.Errorf("%w: owner %s", kernel.ErrNotOurs, owner))
 	}
 	if !c.ready {
