@@ -16,6 +16,7 @@ type fakeObjects[T any] struct {
 	all   map[string]T
 	asked []string
 	fails error
+	tries int // that failed
 }
 
 func newFakeObjects[T any]() *fakeObjects[T] { return &fakeObjects[T]{all: map[string]T{}} }
@@ -24,6 +25,7 @@ func (f *fakeObjects[T]) read(_ context.Context, keys []string) ([]T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fails != nil {
+		f.tries++
 		return nil, f.fails
 	}
 	if keys == nil {
@@ -36,6 +38,18 @@ func (f *fakeObjects[T]) read(_ context.Context, keys []string) ([]T, error) {
 		}
 	}
 	return list, nil
+}
+
+func (f *fakeObjects[T]) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fails = err
+}
+
+func (f *fakeObjects[T]) failures() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tries
 }
 
 func (f *fakeObjects[T]) DiscoveryControllers(ctx context.Context, keys []string) ([]T, error) {

@@ -90,6 +90,29 @@ func (o *objects[T]) mark(key string, ev event) {
 	if !o.overflow {
 		o.pending[key] = ev
 	}
+	o.rouse()
+}
+
+// again notes that objects are still due, and has them looked at in a second, or with what comes before. An event
+// that came meanwhile is newer.
+func (o *objects[T]) again(keys []string, batch map[string]event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pending == nil {
+		return
+	}
+	for _, key := range keys {
+		switch newer, ok := o.pending[key]; {
+		case !ok && len(o.pending) == maxPending:
+			o.overflow = true
+		case newer.member == "":
+			o.pending[key] = batch[key]
+		}
+	}
+	time.AfterFunc(time.Second, o.rouse)
+}
+
+func (o *objects[T]) rouse() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -155,13 +178,7 @@ func (o *objects[T]) tell(ctx context.Context, batch map[string]event) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		if _, err := o.publish(ctx, keys, batch); err != nil {
-			time.AfterFunc(time.Second, func() {
-				for _, k := range keys {
-					o.mark(k, batch[k])
-				}
-			})
-			keys = nil // kept by the timer
-			return
+			o.again(keys, batch)
 		}
 		keys = keys[:0]
 	}

@@ -358,18 +358,52 @@ func TestStateThatCannotBeHadStaysDue(t *testing.T) {
 	if err := conn.Object(ConnectorName, connectorPath).Call(objectManager+".GetManagedObjects", 0).Err; err != nil {
 		t.Fatal(err)
 	}
-	o.mu.Lock()
-	o.fails = errors.New("busy")
-	o.mu.Unlock()
+	o.fail(errors.New("busy"))
 	o.put("a", ioController("a"))
 	s.ControllerChanged("a")
+	eventually(t, "it was tried to tell", func() bool { return o.failures() > 0 })
 	if got := errorName(conn.Object(ConnectorName, connectorPath).Call(objectManager+".GetManagedObjects", 0).Err); got != errFailed {
 		t.Errorf("GetManagedObjects: %s", got)
 	}
-	o.mu.Lock()
-	o.fails = nil
-	o.mu.Unlock()
+	o.fail(nil)
 	if sig := next(t, signals); sig.Name != objectManager+".InterfacesAdded" {
 		t.Errorf("signal %+v", sig)
+	}
+}
+
+// What could not be told in time is told later, and does not hide what has happened to the controller since.
+func TestWhatCouldNotBeReadIsToldLater(t *testing.T) {
+	b := privatebus.Start(t)
+	o := newFakeObjects[IOController]()
+	for _, key := range []string{"a", "b"} {
+		o.put(key, ioController(key))
+	}
+	s := connectorWithObjects(options(b), &fakeDaemon{}, o)
+	start(t, s)
+	onBus(t, s.server)
+	conn := connectAs(t, b, options(b), nobody, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	signals := make(chan *dbus.Signal, 10)
+	conn.Signal(signals)
+	if err := conn.AddMatchSignal(dbus.WithMatchSender(ConnectorName), dbus.WithMatchInterface(ioEventsInterface)); err != nil {
+		t.Fatal(err)
+	}
+	o.fail(errors.New("busy"))
+	s.ControllerConnected("a")
+	s.ControllerConnected("b")
+	eventually(t, "it was tried", func() bool { return o.failures() > 0 })
+	o.fail(nil)
+	s.ControllerLost("b")
+	got := map[any]string{}
+	for range 2 {
+		sig := next(t, signals)
+		got[sig.Body[0]] = sig.Name
+	}
+	if got[s.controllers.path("a")] != ioEventsInterface+".Connected" || got[s.controllers.path("b")] != ioEventsInterface+".Lost" {
+		t.Errorf("signals: %v", got)
+	}
+	select {
+	case sig := <-signals:
+		t.Errorf("one more: %+v", sig)
+	case <-time.After(1500 * time.Millisecond):
 	}
 }
