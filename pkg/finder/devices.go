@@ -1,6 +1,7 @@
 package finder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -176,7 +177,7 @@ func (f *Finder) own(d *dc) bool {
 		if f.sched.Busy(d.id()) || !d.live() {
 			return false // whoever makes it is about to register it
 		}
-		if _, err := f.opts.Ownership.Claim(d.device.Name, Owner); err != nil && !errors.Is(err, registry.ErrOwned) {
+		if _, err := f.opts.Ownership.Claim(d.device.Name, cmp.Or(d.target().Owner, Owner)); err != nil && !errors.Is(err, registry.ErrOwned) {
 			if !d.unclaimed {
 				d.unclaimed = true
 				f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
