@@ -945,3 +945,20 @@ func TestParametersOfWhoIsLeft(t *testing.T) {
 		}
 	})
 }
+
+// So is who called for one while it was being made.
+func TestRestartWhenUnlistedDuringConnect(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(1, fake.Behaviour{ConnectDelay: 3 * time.Second})
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		r.pass(time.Second)
+		r.page("b", entry(0))
+		r.page("a")
+		r.pass(10 * time.Second)
+		r.with(func() { r.broken["b"] = true })
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(0)
+	})
+}

@@ -362,6 +362,9 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 		if r.Err == nil && i.device == nil {
 			c.land(i, kernel.Name(r.Connection.Instance))
 		}
+		if noted := t.Attributes[sourceAttr]; r.Err == nil && noted != i.source() && !i.listedBy(noted) {
+			c.renote(i, kernel.Name(r.Connection.Instance)) // it was unlisted meanwhile
+		}
 		c.touch(i)
 	}
 	c.touchAllAt(placeOf(t.TID)) // one that waited for this may be the only one left

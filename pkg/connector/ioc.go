@@ -70,6 +70,11 @@ func (i *ioc) ncc() bool {
 	return !slices.ContainsFunc(i.listed, func(l listing) bool { return !l.entry.EFlags.Has(nvme.NCC) })
 }
 
+// listedBy says whether the page of that key mentions i.
+func (i *ioc) listedBy(key string) bool {
+	return slices.ContainsFunc(i.listed, func(l listing) bool { return l.by.meta.Key == key })
+}
+
 // source is what is noted in the registry: who called for the connection.
 func (i *ioc) source() string {
 	if i.line != nil || len(i.listed) == 0 {

@@ -297,24 +297,22 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 		c.drop(i, source, byPage && p.removes())
 		return
 	}
-	c.renote(i, p.meta.Key)
+	if i.device != nil && i.ours {
+		if noted, err := c.opts.Ownership.Attr(i.device.Name, sourceAttr); err == nil && noted == p.meta.Key {
+			c.renote(i, i.device.Name)
+		}
+	}
 	if i.line == nil && len(i.listed) > 0 {
 		i.host.ID = i.listed[0].by.meta.HostID
 		i.params = c.discovered(i.listed[0])
 	}
 }
 
-// renote has the registry name another one that calls for the connection of i, where it names gone: after a
-// restart the page of that one alone would have it unlisted.
-func (c *Connector) renote(i *ioc, gone string) {
-	if i.device == nil || !i.ours {
-		return
-	}
-	if noted, err := c.opts.Ownership.Attr(i.device.Name, sourceAttr); err != nil || noted != gone {
-		return
-	}
-	if err := c.opts.Ownership.Set(i.device.Name, sourceAttr, i.source()); err != nil {
-		c.log.Warn("cannot note who calls for the connection now", "ioc", i.id, "device", i.device.Name, "error", err)
+// renote has the registry name another one that calls for the connection of i, as the one that is noted there does no
+// more: after a restart the page of that one alone would have it unlisted.
+func (c *Connector) renote(i *ioc, name string) {
+	if err := c.opts.Ownership.Set(name, sourceAttr, i.source()); err != nil {
+		c.log.Warn("cannot note who calls for the connection now", "ioc", i.id, "device", name, "error", err)
 	}
 }
 
