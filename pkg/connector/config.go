@@ -51,11 +51,14 @@ func (c *Connector) applyConfig() {
 			continue
 		}
 		i.line = nil
-		if len(i.listed) == 0 {
+		if !i.named() {
 			c.drop(i, configSource, false)
 			continue
 		}
-		i.params = c.discovered(i.listed[0])
+		i.params = c.defaults.plain
+		if len(i.listed) > 0 {
+			i.params = c.discovered(i.listed[0])
+		}
 		c.touch(i)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/nbft"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/tid"
@@ -960,5 +961,30 @@ func TestRestartWhenUnlistedDuringConnect(t *testing.T) {
 		r.restart()
 		r.pass(time.Minute)
 		r.connected(0)
+	})
+}
+
+// A boot connection that a line named, too, is still made again when the host name of that line leads elsewhere.
+func TestBootConnectionOutlivesItsLine(t *testing.T) {
+	moved := io(0)
+	moved.Traddr = io(1).Traddr
+	bubble(t, func(r *rig) {
+		l := line(io(0))
+		l.Traddr, l.HostName = "array.test", true
+		r.cfg.Controllers, r.cfg.NBFTReconnect = []config.Controller{l}, true
+		r.firmware[io(0).Traddr] = true
+		r.targets(1, fake.Behaviour{})
+		r.AddTarget(moved, fake.Behaviour{})
+	}, func(r *rig) {
+		r.c.opts.Boot = func() []nbft.Connection { return []nbft.Connection{{TID: io(0), Host: testHost}} }
+		r.with(func() { r.names["array.test"] = []string{io(0).Traddr} })
+		r.configure(func(*config.Stac) {})
+		r.pass(2 * lookUpRetry)
+		r.with(func() { r.names["array.test"] = []string{moved.Traddr} })
+		r.pass(lookUpAgain + time.Minute)
+		r.connected(0, 1)
+		r.Drop(r.device(0))
+		r.pass(time.Minute)
+		r.connected(0, 1)
 	})
 }
