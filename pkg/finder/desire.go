@@ -132,7 +132,7 @@ func (f *Finder) add(w Want) *dc {
 
 func (f *Finder) insert(d *dc) {
 	f.dcs[d.key] = d
-	f.tellReferred(d.key)
+	f.renamed[d.key] = struct{}{}
 	p := placeOf(d.id())
 	f.places[p] = append(f.places[p], d)
 }
@@ -238,7 +238,7 @@ func (f *Finder) drop(d *dc) {
 	delete(f.dcs, d.key)
 	delete(f.touched, d)
 	f.tell(d)
-	f.tellReferred(d.key)
+	f.renamed[d.key] = struct{}{}
 	f.opts.Store.Delete(d.key)
 	f.out.PageRemoved(d.key, "no longer wanted")
 	f.removed = true

@@ -997,3 +997,35 @@ func TestReconnectAfterALostEvent(t *testing.T) {
 		}
 	})
 }
+
+// A page of many referrals costs what it holds: one that costs its square has the watchdog end stafd, again and again.
+func TestManyReferrals(t *testing.T) {
+	cost := func(n int) (spent time.Duration) {
+		bubble(t, configured(dc2), func(r *rig) {
+			list := make([]nvme.DiscoveryEntry, n)
+			for i := range list {
+				list[i] = referral(fmt.Sprintf("10.9.%d.%d", i/256, i%256))
+				r.silent[list[i].Traddr] = true
+			}
+			r.target(dc1, fake.Behaviour{}, list...)
+			before := cpuTime()
+			r.configure(func(c *config.Staf) { c.Controllers = append(c.Controllers, controller(dc1)) })
+			spent = cpuTime() - before
+			if known := len(r.dcs()); known != n+2 {
+				t.Errorf("%d controllers are known, want %d", known, n+2)
+			}
+		})
+		return spent
+	}
+	few, many := cost(4000), cost(16000)
+	if many > 9*few {
+		t.Errorf("%s for 4000 referrals, %s for 16000", few, many)
+	}
+}
+
+// cpuTime is what the process has used.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -41,15 +41,20 @@ func (f *Finder) tell(d *dc) {
 	}
 }
 
-// tellReferred tells of those whose origin is the controller called key, by whose name it is shown.
-func (f *Finder) tellReferred(key string) {
+// tellReferred tells of those whose origin is a controller that came or went, by whose name it is shown. One pass
+// is for all that did: a page may bring tens of thousands.
+func (f *Finder) tellReferred() {
+	if len(f.renamed) == 0 {
+		return
+	}
 	for _, d := range f.dcs {
 		for _, s := range d.want.Sources {
-			if s.Origin == Referred && s.Detail == key {
+			if _, is := f.renamed[s.Detail]; is && s.Origin == Referred {
 				f.tell(d)
 			}
 		}
 	}
+	clear(f.renamed)
 }
 
 // moved is told by the scheduler.
