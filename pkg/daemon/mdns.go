@@ -34,6 +34,15 @@ func (a *announced) enable(on bool) {
 	a.want <- on
 }
 
+// recheck has the addresses of all that is announced looked up again.
+func (a *announced) recheck() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.browser != nil {
+		a.browser.Recheck()
+	}
+}
+
 func (a *announced) run(ctx context.Context) {
 	stop := func() {}
 	defer func() { stop() }()

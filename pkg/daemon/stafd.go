@@ -22,14 +22,15 @@ func buildStafd(d *daemon) service {
 		d.log.Warn("what is known will not survive a restart", "error", err)
 	}
 	old := newOutdated(d, "stafctl")
+	var mdns *announced
 	f := finder.New(finder.Options{
 		Connector: d.worker, Commands: d.worker, Kickstart: d.worker.Kickstart, Prober: prober{}, Changes: d.watcher.Changes(),
 		Ownership: ownership{d.registry, d.sysfs}, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
-		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Log: d.log,
+		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Unanswered: func() { mdns.recheck() }, Log: d.log,
 	})
 	d.watcher.Only = f.Concerns
 	old.names = f.View().Outdated
-	mdns := newAnnounced(d, f)
+	mdns = newAnnounced(d, f)
 	source := config.StafSource{Files: config.Files{Own: d.opts.conf, Fabrics: fabricsConf}}
 	var id current
 	info := debug{d, &id, f.View().ControllerInfo, func(context.Context) (bus.Object, error) {

@@ -94,6 +94,11 @@ func (d *dc) firmwares() bool {
 	return slices.ContainsFunc(d.want.Sources, func(s Source) bool { return s.Origin == Firmware })
 }
 
+// announced says whether an announcement names d.
+func (d *dc) announced() bool {
+	return slices.ContainsFunc(d.want.Sources, func(s Source) bool { return s.Origin == Announced })
+}
+
 func (d *dc) live() bool { return d.device != nil && d.device.State == kernel.StateLive }
 
 func (d *dc) target() schedule.Target {

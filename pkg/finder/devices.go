@@ -3,6 +3,7 @@ package finder
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"fmt"
 	"time"
 
@@ -226,6 +227,9 @@ func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 		f.made(t, kernel.Name(r.Connection.Instance), r.Dropped)
 	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 { // said at attempts 1, 2, 4, 8, ...
 		f.log.Warn("cannot connect", "dc", t.TID, "attempts", n, "error", r.Err)
+		if f.opts.Unanswered != nil && slices.ContainsFunc(f.places[placeOf(t.TID)], (*dc).announced) {
+			f.opts.Unanswered()
+		}
 	}
 	for _, d := range f.places[placeOf(t.TID)] {
 		f.touch(d)

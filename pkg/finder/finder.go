@@ -63,6 +63,11 @@ type Options struct {
 	// the configuration now says; nil: nobody is. It returns at once. [View.Outdated] names them.
 	Outdated func(n int)
 
+	// Unanswered is called where a discovery controller that was announced cannot be connected: it may have another address
+	// now, of which an announcement that stands does not tell. With further failures it is called less and less often. nil: nobody
+	// wants to know. It returns at once.
+	Unanswered func()
+
 	Log *slog.Logger
 }
 

@@ -38,20 +38,21 @@ type rig struct {
 	dir  string // state files; "": none
 	stop func()
 
-	mu        sync.Mutex
-	silent    map[string]bool // addresses that swallow packets
-	excluded  map[string]bool // addresses that the host-wide list names
-	names     map[string][]string
-	lookups   int
-	changed   []string // keys of PageChanged
-	removed   []string // keys of PageRemoved
-	signals   int
-	dcRemoved int
-	journal   []string
-	watch     func(kernel.DisconnectRequest)
-	kickstart func(context.Context) error // nil: there is no FC
-	looking   func(name string)           // called after a controller was read, before that is told
-	unlisted  []error                     // what the next looks at the supported log pages bring
+	mu         sync.Mutex
+	silent     map[string]bool // addresses that swallow packets
+	excluded   map[string]bool // addresses that the host-wide list names
+	names      map[string][]string
+	lookups    int
+	unanswered int
+	changed    []string // keys of PageChanged
+	removed    []string // keys of PageRemoved
+	signals    int
+	dcRemoved  int
+	journal    []string
+	watch      func(kernel.DisconnectRequest)
+	kickstart  func(context.Context) error // nil: there is no FC
+	looking    func(name string)           // called after a controller was read, before that is told
+	unlisted   []error                     // what the next looks at the supported log pages bring
 }
 
 // SupportedLogPages fails as is said.
@@ -185,6 +186,7 @@ func (r *rig) start() {
 	}
 	r.f = New(Options{Connector: r, Commands: r, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
 		Kickstart: r.kickstart, Interfaces: func() tid.Interfaces { return nil }, Resolve: r.resolve, Store: store, Log: slog.New(journal{r}),
+		Unanswered: func() { r.with(func() { r.unanswered++ }) },
 		Excluded: func(t tid.TID, _ tid.Host) bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
