@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -20,6 +21,10 @@ const MaxReply = 16 << 20
 // maxCalls bounds how many calls are answered at a time, until their replies are sent;
 // more wait. Each may take a few times MaxReply of memory, and any local user may call.
 const maxCalls = 4
+
+// maxWaiting bounds how many calls wait for their turn; further ones are refused. The bus bounds only
+// those whose callers await an answer.
+const maxWaiting = 512
 
 // Names of errors (D-Bus specification, "Standard Interfaces" and dbus-protocol.h).
 const (
@@ -76,6 +81,7 @@ type tree struct {
 	children *children // nil: there are none
 	timeout  time.Duration
 	slots    chan struct{}
+	waiting  atomic.Int32 // for a slot
 	log      *slog.Logger
 }
 
@@ -186,21 +192,24 @@ func (b *bound) DecodeArguments(conn *dbus.Conn, sender string, msg *dbus.Messag
 // Call runs the method and sends its reply; what it returns is only an error. It never
 // panics: that would end the daemon.
 func (b *bound) Call(args ...any) (_ []any, err error) {
+	c := args[0].(*call)
+	defer func() {
+		if c.noReply {
+			err = nil
+		}
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			b.tree.log.Error("a D-Bus call failed by a defect of the program", "method", b.name, "panic", p, "stack", string(debug.Stack()))
 			err = busError(errFailed, "%s failed by a defect of the program; its log has more", b.name)
 		}
 	}()
-	c := args[0].(*call)
 	ctx, cancel := context.WithTimeout(c.conn.Context(), b.tree.timeout)
 	defer cancel()
-	select {
-	case b.tree.slots <- struct{}{}:
-		defer func() { <-b.tree.slots }()
-	case <-ctx.Done():
-		return nil, busError(errLimitsExceeded, "%d calls were being answered for %v: try again later", maxCalls, b.tree.timeout)
+	if err := b.tree.enter(ctx); err != nil {
+		return nil, err
 	}
+	defer func() { <-b.tree.slots }()
 	reply, err := b.run(ctx, c)
 	if err == nil {
 		c.reply(reply)
@@ -214,4 +223,18 @@ func (b *bound) Call(args ...any) (_ []any, err error) {
 		return nil, busError(errTimeout, "%s: no answer within %v", b.name, b.tree.timeout)
 	}
 	return nil, busError(errFailed, "%s: %v", b.name, err)
+}
+
+// enter waits for a slot.
+func (t *tree) enter(ctx context.Context) error {
+	defer t.waiting.Add(-1)
+	if t.waiting.Add(1) > maxWaiting {
+		return busError(errLimitsExceeded, "%d calls wait to be answered: try again later", maxWaiting)
+	}
+	select {
+	case t.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return busError(errLimitsExceeded, "%d calls were being answered for %v: try again later", maxCalls, t.timeout)
+	}
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,61 @@ func TestTooManyCallsAtATime(t *testing.T) {
 	}
 	if got[errTimeout] < maxCalls || got[errTimeout]+got[errLimitsExceeded] != cap(done) {
 		t.Errorf("answers: %v", got)
+	}
+}
+
+// The bus bounds the calls of a user that await an answer, and not those that want none.
+func TestFloodOfCallsThatWantNoAnswer(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{hang: true}
+	startFinder(t, options(b), f)
+	conn := connectAs(t, b, options(b), nobody)
+	o := conn.Object(FinderName, finderPath)
+	before := runtime.NumGoroutine()
+	for range 5000 {
+		o.Call(FinderName+".get_all_log_pages", dbus.FlagNoReplyExpected, true)
+	}
+	// This one is behind them all.
+	if err := o.Call(FinderName+".no_such_method", 0).Err; errorName(err) != errUnknownMethod {
+		t.Fatal(err)
+	}
+	most := before + maxWaiting + 200
+	for end := time.Now().Add(time.Second); runtime.NumGoroutine() > most; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, before there were %d", runtime.NumGoroutine(), before)
+		}
+	}
+	f.set(func() { f.hang = false })
+	eventually(t, "calls are answered again", func() bool { return o.Call(FinderName+".list_controllers", 0, false).Err == nil })
+}
+
+// Who wants no answer gets no error either (D-Bus specification, "Message Format", NO_REPLY_EXPECTED).
+func TestNoErrorWhereNoAnswerIsWanted(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{err: errors.New("cannot say")}
+	s := startFinder(t, options(b), f)
+	conn := connectAs(t, b, options(b), 0)
+	object, _ := s.tree.LookupObject(finderPath)
+	iface, _ := object.LookupInterface(FinderName)
+	m, _ := iface.LookupMethod("list_controllers")
+	call := func(flags dbus.Flags) error {
+		msg := &dbus.Message{Flags: flags, Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldSignature: dbus.MakeVariant(dbus.ParseSignatureMust("b"))}}
+		args, err := m.(dbus.ArgumentDecoder).DecodeArguments(conn.Conn, ":1.1", msg, []any{true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = m.Call(args...)
+		return err
+	}
+	if call(0) == nil {
+		t.Error("no error where one is wanted")
+	}
+	if err := call(dbus.FlagNoReplyExpected); err != nil {
+		t.Error(err)
+	}
+	f.set(func() { f.panics = true })
+	if err := call(dbus.FlagNoReplyExpected); err != nil {
+		t.Error(err)
 	}
 }
 
