@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -32,10 +33,11 @@ func (e Endpoint) dial(ctx context.Context) (*net.TCPConn, error) {
 	if !addr.IsValid() || addr.Port() == 0 {
 		return nil, &classError{[]error{ErrLocal}, errors.New("no address and port to connect to")}
 	}
+	to := netip.AddrPortFrom(numbered(addr.Addr()), addr.Port())
 	d := net.Dialer{FallbackDelay: -1}
 	d.SetMultipathTCP(false) // the default since Go 1.24 is for listeners only; be plain
 	if e.HostTraddr.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(e.HostTraddr.Unmap(), 0))
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(numbered(e.HostTraddr.Unmap()), 0))
 	}
 	if e.HostIface != "" {
 		d.Control = func(_, _ string, c syscall.RawConn) error {
@@ -44,11 +46,24 @@ func (e Endpoint) dial(ctx context.Context) (*net.TCPConn, error) {
 			return errors.Join(err, os.NewSyscallError("SO_BINDTODEVICE "+e.HostIface, bind))
 		}
 	}
-	c, err := d.DialContext(ctx, "tcp", addr.String())
+	c, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, classify(err, nil)
 	}
 	return c.(*net.TCPConn), nil
+}
+
+// numbered gives a with the index of the interface that is its zone. Package net remembers indexes by name for
+// a minute, in which an interface that is made anew has the wrong one.
+func numbered(a netip.Addr) netip.Addr {
+	if a.Zone() == "" {
+		return a
+	}
+	i, err := net.InterfaceByName(a.Zone())
+	if err != nil {
+		return a
+	}
+	return a.WithZone(strconv.Itoa(i.Index))
 }
 
 // classify puts a network error into its class. Something that timed out belongs
