@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -159,6 +160,9 @@ func (t *tool) exclude(w io.Writer, r *row) error {
 		{"transport", r.id.Transport}, {"traddr", r.id.Traddr}, {"trsvcid", r.id.Trsvcid}, {"nqn", r.id.SubsysNQN},
 		{"host-traddr", r.id.HostTraddr}, {"host-iface", r.id.HostIface},
 	} {
+		if strings.Contains(f[1], ";") { // it comes from the fabric, and would name another controller
+			return fmt.Errorf("cannot exclude %s: an entry cannot hold the \";\" of its %s", r.title(), f[0])
+		}
 		if f[1] != "" {
 			entry += f[0] + "=" + f[1] + ";"
 		}

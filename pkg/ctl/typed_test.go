@@ -232,6 +232,21 @@ func TestExcludeBeforeDisconnect(t *testing.T) {
 	}
 }
 
+// An NQN comes from the fabric, and in an entry of a list a ";" would begin another field.
+func TestExcludeWhatAnEntryCannotName(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	stac.mu.Lock()
+	stac.list[0].ID.SubsysNQN = "nqn.2026-01.test:a;traddr=198.51.100.1"
+	stac.mu.Unlock()
+	tool := newTool("stacd", bus.ConnectConnector, opts)
+	tool.exclusions = filepath.Join(t.TempDir(), "exclusions.conf")
+	_, errs, status := run(t, stacctl(tool), "disconnect", "nvme1", "--exclude")
+	b, _ := os.ReadFile(tool.exclusions)
+	if status != 1 || stac.requests() != "" || !strings.Contains(errs, "cannot exclude") || len(b) > 0 {
+		t.Errorf("status %d, %s; the list is %q", status, errs, b)
+	}
+}
+
 func TestWatch(t *testing.T) {
 	opts, _, stac := typedFabric(t)
 	for _, output := range []string{"table", "json"} {
