@@ -89,8 +89,11 @@ func (t *tool) reconnect() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("%s: %w", rows[i].title(), err)
 				}
-				done := ioRow(&now)
-				if err := t.say(w, &done, "connected"); err != nil {
+				done, what := ioRow(&now), "connected"
+				if now.State != what {
+					what = "reconnecting" // nobody waits for it
+				}
+				if err := t.say(w, &done, what); err != nil {
 					return err
 				}
 			}
@@ -117,11 +120,15 @@ func (t *tool) disconnect() *cobra.Command {
 				if err := c.Disconnect(ctx, rows[i].key); err != nil {
 					return err
 				}
-				_, err := await(ctx, c, rows[i].key, begun, wait, func(o *bus.IOController) bool { return o.Device == "" })
+				now, err := await(ctx, c, rows[i].key, begun, wait, func(o *bus.IOController) bool { return o.Device == "" })
 				if err != nil && !errors.Is(err, bus.ErrNoController) {
 					return fmt.Errorf("%s: %w", rows[i].title(), err)
 				}
-				if err := t.say(w, &rows[i], "disconnected"); err != nil {
+				what := "disconnected"
+				if err == nil && now.Device != "" {
+					what = "disconnecting" // nobody waits for it
+				}
+				if err := t.say(w, &rows[i], what); err != nil {
 					return err
 				}
 			}

@@ -55,6 +55,7 @@ type iocs struct {
 	list  []bus.IOController
 	asked []string
 	fails error
+	slow  bool // nothing is done yet when a request is answered
 	tell  func(string)
 }
 
@@ -80,7 +81,9 @@ func (d *iocs) ask(what, key string, change func(*bus.IOController)) error {
 		if d.list[i].Key != key {
 			continue
 		}
-		if d.fails != nil {
+		if d.slow {
+			d.list[i].State = "disconnecting"
+		} else if d.fails != nil {
 			d.list[i].LastError, d.list[i].LastErrorTime = d.fails.Error(), time.Now().Add(time.Second)
 		} else {
 			change(&d.list[i])
@@ -244,6 +247,19 @@ func TestExcludeWhatAnEntryCannotName(t *testing.T) {
 	b, _ := os.ReadFile(tool.exclusions)
 	if status != 1 || stac.requests() != "" || !strings.Contains(errs, "cannot exclude") || len(b) > 0 {
 		t.Errorf("status %d, %s; the list is %q", status, errs, b)
+	}
+}
+
+// Who does not wait is not told that it has happened.
+func TestNotWaiting(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	stac.mu.Lock()
+	stac.slow = true
+	stac.mu.Unlock()
+	for args, want := range map[string]string{"reconnect": ": reconnecting\n", "disconnect": ": disconnecting\n"} {
+		if out, errs, status := run(t, Stacctl(opts), args, "nvme1", "--wait", "0"); status != 0 || !strings.HasSuffix(out, want) {
+			t.Errorf("%s: status %d, %s%s", args, status, errs, out)
+		}
 	}
 }
 
