@@ -3,8 +3,8 @@ package finder
 import (
 	"cmp"
 	"errors"
-	"slices"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
