@@ -272,7 +272,7 @@ func TestSimRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	nqn := simPrefix + "sim1"
-	name, err := attach(t, "p1", nqn, ",reconnect_delay=1,ctrl_loss_tmo=120")
+	name, err := attach(t, "p1", nqn, ",reconnect_delay=1,ctrl_loss_tmo=30")
 	device := ""
 	if err == nil {
 		device = fabric.BlockDevice(t, 10*time.Second, nqn, 1)
@@ -294,16 +294,15 @@ func TestSimRestart(t *testing.T) {
 	}
 	if !kernelSince(t, 6, 10) { // before, it does not look at "do not retry" (nvmf_should_reconnect)
 		fabric.Never(t, 3*time.Second, func() error {
-			if state := content(t, "/sys/class/nvme/"+name+"/state"); state != "connecting" {
+			if state := content(t, "/sys/class/nvme/"+name+"/state"); state != "connecting" && state != "resetting" {
 				return fmt.Errorf("%s is %s", name, state)
 			}
 			return nil
 		})
-		began := time.Now()
+		// Linux 6.1 gives no end to one that it cannot reconnect before ctrl_loss_tmo has passed.
 		fabric.Run(t, "nvme", "disconnect", "-d", name)
-		t.Logf("disconnected in %v", time.Since(began).Round(time.Millisecond))
 	}
-	fabric.AwaitGone(t, 20*time.Second, nqn)
+	fabric.AwaitGone(t, 40*time.Second, nqn)
 }
 
 // TestSimMisbehaviour shows what the kernel makes of a target that misbehaves.
