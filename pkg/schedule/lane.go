@@ -14,7 +14,7 @@ func (s *Scheduler) connect() {
 			return
 		}
 		if a := s.endpoints[it.endpoint()]; a == nil || time.Since(a.okAt) >= probeValid {
-			s.begin(it) // its answer has aged while it stood in line
+			s.set(it) // its answer has aged while it stood in line
 			continue
 		}
 		delete(s.ready, it)

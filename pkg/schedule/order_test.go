@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
@@ -98,6 +99,32 @@ func TestSlowGoesLast(t *testing.T) {
 		}
 		if r.connecting[1] != hold.TID || r.connecting[2] != target(2).TID || r.connecting[3] != target(3).TID || r.connecting[4] != slow.TID {
 			t.Errorf("order %v", r.connecting)
+		}
+	})
+}
+
+// Nor is it given to the first of those that a change makes ready at once, whatever it is.
+func TestFirstPathsFirstAfterAKick(t *testing.T) {
+	bubble(t, func(r *rig) {
+		const paths = 16
+		r.first = func(id tid.TID) bool { return id == at("192.0.2.1", 0).TID }
+		for n := range paths {
+			r.connectsAs(at("192.0.2.1", n), 0, classed(kernel.Rejected))
+		}
+		r.on(func(s *Scheduler) {
+			for n := range paths {
+				s.Want(at("192.0.2.1", n))
+			}
+		})
+		for range 8 { // within the time for which the probe vouches, each in an order of its own
+			r.on(func(s *Scheduler) {
+				r.connecting = nil
+				s.Kick(nil)
+			})
+			if len(r.connecting) != paths || r.connecting[0] != at("192.0.2.1", 0).TID {
+				t.Errorf("%d attempts, the first to %v", len(r.connecting), r.connecting[0])
+			}
+			r.pass(100 * time.Millisecond)
 		}
 	})
 }

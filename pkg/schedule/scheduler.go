@@ -168,11 +168,12 @@ func (s *Scheduler) Kick(match func(Target) bool) {
 		switch it.state {
 		case Waiting:
 			it.failures, it.flaps = 0, 0
-			s.begin(it)
+			s.set(it)
 		case Probing, Connecting:
 			it.again = true
 		}
 	}
+	s.connect() // the best of all whose address has just answered goes first
 }
 
 // Status tells how it stands with id.
@@ -201,9 +202,15 @@ func (s *Scheduler) Connecting() (tid.TID, bool) {
 	return s.lane.TID, true
 }
 
-// begin puts it on its way: through a probe, or straight to the lane where the address
-// has answered a moment ago.
+// begin puts it on its way and gives the lane away if it is free.
 func (s *Scheduler) begin(it *item) {
+	s.set(it)
+	s.connect()
+}
+
+// set puts it on its way: through a probe, or straight to the lane where the address
+// has answered a moment ago; the caller calls connect when it has set all.
+func (s *Scheduler) set(it *item) {
 	s.park(it)
 	it.again = false
 	e := it.endpoint()
@@ -215,7 +222,6 @@ func (s *Scheduler) begin(it *item) {
 	}
 	if !a.probing && time.Since(a.okAt) < probeValid {
 		s.admit(it)
-		s.connect()
 		return
 	}
 	it.state = Probing
