@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/tid"
@@ -13,7 +14,8 @@ import (
 // not register, and shuts their secrets: controllers that fit an intent nobody is at any more and that belong to nobody. It
 // gives their names, and removes the intents it dealt with. A daemon calls it when it
 // starts; a Worker does so itself when its process is killed, before the calls that
-// waited fail with [ErrWorkerDied].
+// waited fail with [ErrWorkerDied]. An intent that a worker is still at, which may be killed too,
+// is looked at again until it has been dealt with, or the Worker is closed.
 func (w *Worker) Adopt() (adopted []string, err error) {
 	intents, err := Intents(w.opt.RunDir)
 	if err != nil || len(intents) == 0 {
@@ -26,7 +28,8 @@ func (w *Worker) Adopt() (adopted []string, err error) {
 	reg := registry.Open(w.opt.RegistryRoot, w.opt.DevRoot, w.opt.SysRoot)
 	for i := range intents {
 		if intents[i].Busy {
-			continue // its worker registers what becomes of it
+			w.adoptAgain() // its worker registers what becomes of it, if it lives to
+			continue
 		}
 		names, e := w.adopt(&intents[i], list, reg)
 		adopted = append(adopted, names...)
@@ -60,6 +63,24 @@ func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted
 		adopted = append(adopted, c.Name)
 	}
 	return adopted, err
+}
+
+// adoptInterval is how long after an intent was seen under work it is looked at again.
+const adoptInterval = 10 * time.Second
+
+// adoptAgain has Adopt called once more after a while. Of the end of a worker that an earlier run of the
+// daemon had started nobody tells this one.
+func (w *Worker) adoptAgain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	if w.again == nil {
+		w.again = time.AfterFunc(w.adoptEvery, w.adoptAfterDeath)
+		return
+	}
+	w.again.Reset(w.adoptEvery)
 }
 
 // adoptAfterDeath is Adopt with its results in the log.

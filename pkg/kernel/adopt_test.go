@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stas-go/stas/pkg/registry"
 )
@@ -158,4 +159,23 @@ func TestAdoptLeavesWhatWasNotAskedFor(t *testing.T) {
 			t.Errorf("owner %v of %s", o, name)
 		}
 	}
+}
+
+// A daemon that starts while a worker of the one before is in the kernel hears nothing of that worker's end. What it
+// had made when it was killed becomes ours all the same.
+func TestAdoptWhatAnOlderWorkerWasAt(t *testing.T) {
+	b := newBench(t, nil)
+	b.adoptEvery = 10 * time.Millisecond
+	r := connectTo("192.0.2.1")
+	held, err := Intent{TID: r.TID, Kind: r.Kind, Host: r.Host}.note(b.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, err := b.Adopt(); err != nil || len(names) != 0 {
+		t.Errorf("Adopt = %v, %v while the worker lives", names, err)
+	}
+	b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+	held.leave() // as the end of the process does
+	await(t, "the entry", func() bool { return b.registry().Owner("nvme1").Is(registry.Stas) })
+	await(t, "the end of the intent", func() bool { return len(b.intents()) == 0 })
 }

@@ -49,6 +49,9 @@ type Worker struct {
 	proc    *process // nil: none runs, or none that takes requests
 	closed  bool
 	session uint64
+	again   *time.Timer // calls Adopt again; nil: no intent was under work yet
+
+	adoptEvery time.Duration
 }
 
 // NewWorker makes a Worker. No process is started before the first request.
@@ -56,7 +59,7 @@ func NewWorker(opt WorkerOptions) *Worker {
 	opt.RunDir = cmp.Or(opt.RunDir, "/run/stafd")
 	opt.Owner = cmp.Or(opt.Owner, registry.Stas)
 	opt.IdleExit = cmp.Or(opt.IdleExit, defaultIdle)
-	w := &Worker{opt: opt, log: opt.Log}
+	w := &Worker{opt: opt, log: opt.Log, adoptEvery: adoptInterval}
 	if w.log == nil {
 		w.log = slog.Default()
 	}
@@ -175,6 +178,9 @@ func (w *Worker) Close() error {
 	w.closed = true
 	p := w.proc
 	w.proc = nil
+	if w.again != nil {
+		w.again.Stop()
+	}
 	w.mu.Unlock()
 	if p != nil {
 		p.close(ErrClosed)
