@@ -173,10 +173,32 @@ func (t *Table) top(l Interface) Interface {
 	return l
 }
 
-// Equal says whether nothing differs between two tables that a connection could depend on.
-func (t *Table) Equal(u *Table) bool {
-	return slices.EqualFunc(t.links, u.links, func(a, b Interface) bool {
-		return bytes.Equal(a.MAC, b.MAC) && bytes.Equal(a.Perm, b.Perm) && a.Index == b.Index && a.Name == b.Name && a.Up == b.Up &&
-			a.Lower == b.Lower && a.Kind == b.Kind && a.VLAN == b.VLAN && a.Parent == b.Parent && a.Master == b.Master && a.MTU == b.MTU
-	}) && slices.Equal(t.addrs, u.addrs)
+// Gained says whether something can be reached now, perhaps, that could not be when the table was last: a link has come up,
+// or an address has become usable. Without last everything has. What containers come and go with is left out: their end of
+// a pair of interfaces that has none but link-local addresses on this side leads to nothing else.
+func (t *Table) Gained(last *Table) bool {
+	if last == nil {
+		return true
+	}
+	routed := map[int]bool{}
+	before := make(map[Address]bool, len(last.addrs))
+	for _, a := range last.addrs {
+		before[a] = true
+	}
+	gained := false
+	for _, a := range t.addrs {
+		if l, _ := t.ByIndex(a.Index); l.Kind == "veth" && a.Addr.IsLinkLocalUnicast() {
+			continue
+		}
+		routed[a.Index] = true
+		gained = gained || a.Usable && !before[a]
+	}
+	for _, l := range t.links {
+		if gained || !l.Up || !l.Lower || l.Kind == "veth" && !routed[l.Index] {
+			continue
+		}
+		was, ok := last.ByIndex(l.Index)
+		gained = !ok || !was.Up || !was.Lower || was.Name != l.Name
+	}
+	return gained
 }

@@ -87,3 +87,55 @@ func TestLoopOfMasters(t *testing.T) {
 		t.Error("nothing found")
 	}
 }
+
+func TestGained(t *testing.T) {
+	type change func(links []Interface, addrs []Address) ([]Interface, []Address)
+	eth0 := Interface{Index: 2, Name: "eth0", Up: true, Lower: true, MTU: 1500}
+	down := Interface{Index: 3, Name: "eth1", Up: true, MTU: 1500}
+	pair := Interface{Index: 9, Name: "veth12ab", Kind: "veth", Up: true, Lower: true, Master: 4}
+	mine := Address{Index: 2, Addr: netip.MustParseAddr("192.0.2.1"), Bits: 24, Usable: true}
+	tentative := Address{Index: 2, Addr: netip.MustParseAddr("2001:db8::1"), Bits: 64}
+	table := func(c change) *Table {
+		links, addrs := []Interface{eth0, down}, []Address{mine, tentative}
+		if c != nil {
+			links, addrs = c(links, addrs)
+		}
+		return newTable(links, addrs)
+	}
+	for name, c := range map[string]struct {
+		then change
+		want bool
+	}{
+		"nothing":        {nil, false},
+		"mtu":            {func(l []Interface, a []Address) ([]Interface, []Address) { l[0].MTU = 9000; return l, a }, false},
+		"link down":      {func(l []Interface, a []Address) ([]Interface, []Address) { l[0].Lower = false; return l, a }, false},
+		"interface gone": {func(l []Interface, a []Address) ([]Interface, []Address) { return l[1:], a }, false},
+		"address gone":   {func(l []Interface, a []Address) ([]Interface, []Address) { return l, a[1:] }, false},
+		"link up":        {func(l []Interface, a []Address) ([]Interface, []Address) { l[1].Lower = true; return l, a }, true},
+		"renamed":        {func(l []Interface, a []Address) ([]Interface, []Address) { l[0].Name = "storage0"; return l, a }, true},
+		"usable":         {func(l []Interface, a []Address) ([]Interface, []Address) { a[1].Usable = true; return l, a }, true},
+		"moved":          {func(l []Interface, a []Address) ([]Interface, []Address) { a[0].Index = 3; return l, a }, true},
+		"another tentative": {func(l []Interface, a []Address) ([]Interface, []Address) {
+			return l, append(a, Address{3, tentative.Addr, 64, false})
+		}, false},
+		"interface": {func(l []Interface, a []Address) ([]Interface, []Address) {
+			return append(l, Interface{Index: 7, Name: "eth1.5", Up: true, Lower: true}), a
+		}, true},
+		"interface without link": {func(l []Interface, a []Address) ([]Interface, []Address) {
+			return append(l, Interface{Index: 7, Name: "eth1.5", Up: true}), a
+		}, false},
+		"container": {func(l []Interface, a []Address) ([]Interface, []Address) {
+			return append(l, pair), append(a, Address{9, netip.MustParseAddr("fe80::9"), 64, true})
+		}, false},
+		"pair with an address": {func(l []Interface, a []Address) ([]Interface, []Address) {
+			return append(l, pair), append(a, Address{9, netip.MustParseAddr("198.51.100.9"), 24, true})
+		}, true},
+	} {
+		if got := table(c.then).Gained(table(nil)); got != c.want {
+			t.Errorf("%s: Gained = %v", name, got)
+		}
+	}
+	if !table(nil).Gained(nil) || !table(nil).Gained(new(Table)) || new(Table).Gained(table(nil)) {
+		t.Error("Gained does not tell something from nothing")
+	}
+}
