@@ -171,6 +171,7 @@ func (c *conn) authReceive(sqe *SQE) reply {
 		b = a.challengeHost()
 	case owesSuccess:
 		b = a.succeed()
+		c.rearm() // nothing more may come for long: an I/O queue can be idle
 		if a.step == authDone {
 			c.t.observe(c.event("authenticated", "the host"))
 		}
