@@ -78,3 +78,21 @@ func TestAuthenticatedQueueMayBeIdle(t *testing.T) {
 		t.Errorf("the idle I/O queue is closed in %s", d)
 	}
 }
+
+// A keep-alive timeout counts as soon as it is set, as the host's next command may take that long.
+func TestKeepAliveTimeoutIsSet(t *testing.T) {
+	e, waits := serveUntil(t, &Target{Resolver: resolver{testSub: newDisk(1 << 20)}})
+	cfg := hostConfig(e, testSub)
+	cfg.KeepAlive = 5 * time.Second
+	h := dial(t, cfg)
+	if d := waits(0); d > 10*time.Second {
+		t.Fatalf("the target waits %s", d)
+	}
+	set := command(nvme.OpSetFeatures, 0, nvme.FeatureKeepAlive, 120_000)
+	if _, err := h.exec(t.Context(), h.admin, set, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d := waits(0); d < 2*time.Minute {
+		t.Errorf("the target waits %s for a host that has 120 s", d)
+	}
+}

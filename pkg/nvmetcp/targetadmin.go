@@ -23,7 +23,9 @@ func (c *conn) adminCommand(sqe *SQE, data []byte) reply {
 	case nvme.OpGetLogPage:
 		return c.getLog(sqe)
 	case nvme.OpSetFeatures:
-		return c.setFeatures(sqe)
+		r := c.setFeatures(sqe)
+		c.rearm() // the keep-alive timeout may be another one
+		return r
 	case nvme.OpGetFeatures:
 		return c.getFeatures(sqe)
 	case nvme.OpAER:
