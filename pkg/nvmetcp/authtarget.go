@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"math/big"
 	"slices"
+	"sync"
 
 	"github.com/stas-go/stas/pkg/nvme"
 )
@@ -37,9 +38,10 @@ const (
 	authFailed
 )
 
-// authState is the authentication of one queue. Used by its reading goroutine only;
-// nil where none is needed.
+// authState is the authentication of one queue; nil where none is needed. Its messages may
+// be delayed on purpose, and are then taken beside the commands that come meanwhile.
 type authState struct {
+	mu        sync.Mutex // guards the others
 	policy    AuthPolicy
 	chap      chap
 	step      authStep
@@ -68,7 +70,14 @@ func newAuth(b Backend, c *Controller) *authState {
 }
 
 // pending says whether commands have to wait for the authentication.
-func (a *authState) pending() bool { return a != nil && !a.passed }
+func (a *authState) pending() bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.passed
+}
 
 // authSend takes Authentication Send.
 func (c *conn) authSend(sqe *SQE, data []byte) reply {
@@ -77,6 +86,8 @@ func (c *conn) authSend(sqe *SQE, data []byte) reply {
 		return fail(nvme.StatusInvalidField | nvme.StatusDNR)
 	}
 	a := c.auth
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if data[0] == authCommon && data[1] == authFailure2 {
 		a.step, a.passed = authFailed, false
 		c.t.observe(c.event("error", "host does not accept the authentication"))
@@ -164,27 +175,34 @@ func (c *conn) authReceive(sqe *SQE) reply {
 	if c.auth == nil || sqe[41] != spsp || sqe[42] != spsp || sqe[43] != secpNVMe || n != sqe.DataLen() || n > maxTransfer {
 		return fail(nvme.StatusInvalidField | nvme.StatusDNR)
 	}
-	a := c.auth
-	var b []byte
+	b := c.auth.next(c)
+	c.rearm() // nothing more may come for long: an I/O queue can be idle
+	switch {
+	case b == nil:
+		return fail(nvme.StatusCommandSequence | nvme.StatusDNR)
+	case len(b) > int(n):
+		return fail(nvme.StatusInvalidField | nvme.StatusDNR)
+	}
+	return reply{data: limit(b, n)}
+}
+
+// next gives the message that is due, nil for none.
+func (a *authState) next(c *conn) (b []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch a.step {
 	case owesChallenge:
 		b = a.challengeHost()
 	case owesSuccess:
 		b = a.succeed()
-		c.rearm() // nothing more may come for long: an I/O queue can be idle
 		if a.step == authDone {
 			c.t.observe(c.event("authenticated", "the host"))
 		}
 	case owesFailure:
 		b = authFailure(authFailure1, a.chap.tid, a.explain)
 		a.step = authFailed
-	default:
-		return fail(nvme.StatusCommandSequence | nvme.StatusDNR)
 	}
-	if len(b) > int(n) {
-		return fail(nvme.StatusInvalidField | nvme.StatusDNR)
-	}
-	return reply{data: limit(b, n)}
+	return b
 }
 
 func (a *authState) challengeHost() []byte {
