@@ -36,9 +36,11 @@ func (d *daemon) followNetwork(read func() (*netif.Table, error)) (helps bool, e
 }
 
 const (
-	// kickPause is how long after what waited was kicked the next kick comes at the soonest: interfaces come in bursts,
-	// and on a host of containers without end, and each kick makes every attempt begin its waiting anew.
-	kickPause = 5 * time.Second
+	// kickPause is how long after what waited was kicked the next kick comes at the soonest. While they follow one another it doubles
+	// up to kickMost: an address comes a moment after its link, and has to be used at once; but on a host of containers interfaces come
+	// without end, and each kick makes every attempt begin its waiting anew.
+	kickPause = time.Second
+	kickMost  = 8 * time.Second
 
 	// networkRetry is when the network is read, or watched, once more after that failed.
 	networkRetry = 5 * time.Second
@@ -69,7 +71,7 @@ func (d *daemon) watchNetwork(helped func()) func(context.Context) {
 // kickOnNotices reads the network at first, as it may have changed since the daemon first looked, and on every notice until they end.
 func (d *daemon) kickOnNotices(ctx context.Context, notices <-chan struct{}, read func() (*netif.Table, error), helped func()) {
 	var again, rested <-chan time.Time // nil: nothing to read again; no kick a short while ago
-	due, failed := false, false
+	due, failed, pause := false, false, kickPause
 	for {
 		helps, err := d.followNetwork(read)
 		again = nil
@@ -83,7 +85,7 @@ func (d *daemon) kickOnNotices(ctx context.Context, notices <-chan struct{}, rea
 		due = due || helps
 		for wait := true; wait; {
 			if due && rested == nil {
-				due, rested = false, time.After(kickPause)
+				due, rested = false, time.After(pause)
 				helped()
 			}
 			select {
@@ -97,7 +99,11 @@ func (d *daemon) kickOnNotices(ctx context.Context, notices <-chan struct{}, rea
 			case <-again:
 				wait = false
 			case <-rested:
-				rested = nil
+				if rested = nil; due {
+					pause = min(2*pause, kickMost)
+				} else {
+					pause = kickPause
+				}
 			}
 		}
 	}

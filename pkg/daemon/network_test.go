@@ -136,6 +136,23 @@ func TestKicksAreFew(t *testing.T) {
 	})
 }
 
+// An address that comes a moment after its link is used at once, and so is one of the second family a little later.
+func TestAddressAfterItsLink(t *testing.T) {
+	withNetwork(t, func(s *scriptedNetwork) {
+		s.now(false, nil)
+		s.now(true, nil)
+		for n, after := range []time.Duration{300 * time.Millisecond, 2 * time.Second} {
+			time.Sleep(after)
+			s.now(false, nil)
+			s.now(true, nil)
+			time.Sleep(time.Second)
+			if got := s.kicks(); got != n+2 {
+				t.Errorf("%d kicks a second after the change %d", got, n+1)
+			}
+		}
+	})
+}
+
 // The notice of a link that comes up is the last one for long: what could not be read then is read a little later.
 func TestNetworkIsReadAgain(t *testing.T) {
 	withNetwork(t, func(s *scriptedNetwork) {
