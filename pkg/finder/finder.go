@@ -96,7 +96,7 @@ type Finder struct {
 	devices map[string]*kernel.Controller // discovery controllers and those of unknown type
 	bound   map[string]*dc                // by device name
 	landing map[string]*dc                // connections that were made and not seen yet, by device name
-	unasked map[string]tid.TID            // the same of attempts whose target was dropped meanwhile
+	unasked map[*tid.TID]struct{}         // what those were made for that nobody has asked for any more and that were not looked at yet
 	spares  map[string]*spare             // connections that serve nothing, by device name
 	renamed map[string]struct{}           // keys that came or went: those that they refer to are to be told of
 	wanting atomic.Bool                   // a connection is wanted that is not there
@@ -121,7 +121,7 @@ func New(o Options) *Finder {
 	return &Finder{opts: o, log: o.Log, loop: loop.New(), out: silent{},
 		cfg: config.DefaultStaf(), excludes: exclusion.NewList(), defaults: new(tid.Params), sources: newSources(),
 		dcs: map[string]*dc{}, places: map[place][]*dc{}, devices: map[string]*kernel.Controller{},
-		bound: map[string]*dc{}, landing: map[string]*dc{}, unasked: map[string]tid.TID{}, spares: map[string]*spare{}, renamed: map[string]struct{}{}, touched: map[*dc]struct{}{}}
+		bound: map[string]*dc{}, landing: map[string]*dc{}, unasked: map[*tid.TID]struct{}{}, spares: map[string]*spare{}, renamed: map[string]struct{}{}, touched: map[*dc]struct{}{}}
 }
 
 // Announce sets who is told of changes. Call it before [Finder.Run].

@@ -2,6 +2,7 @@ package finder
 
 import (
 	"errors"
+	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/schedule"
@@ -28,16 +29,47 @@ func (f *Finder) made(t schedule.Target, name string, dropped bool) {
 		}
 	}
 	if d == nil {
-		f.unasked[name] = t.TID
+		f.unasked[&t.TID] = struct{}{}
+		f.seeOrphan(&t.TID, name)
+	} else {
+		f.confirm(d, name)
 	}
+}
+
+// confirmAgain is how long after a connection could not be looked at that is tried again.
+const confirmAgain = time.Second
+
+// confirm looks at the connection that was made for d.
+func (f *Finder) confirm(d *dc, name string) {
 	go func() {
 		c, err := f.opts.Read(name)
 		f.loop.Post(func() {
-			if d == nil {
-				f.orphaned(name, c, err)
-			} else if f.landing[name] == d { // the events have said nothing of it yet
+			switch {
+			case f.landing[name] != d: // the events have told of it
+			case err != nil && !errors.Is(err, kernel.ErrGone): // no event may be to come
+				f.loop.After(confirmAgain, func() {
+					if f.landing[name] == d {
+						f.confirm(d, name)
+					}
+				})
+			default:
 				f.confirmed(d, c, err)
 			}
+		})
+	}()
+}
+
+// seeOrphan looks at a connection that was made for t and that nobody waits for.
+func (f *Finder) seeOrphan(t *tid.TID, name string) {
+	was := f.devices[name]
+	go func() {
+		c, err := f.opts.Read(name)
+		f.loop.Post(func() {
+			if now := f.devices[name]; err == nil && now != nil && now != was && now.Inode != c.Inode {
+				f.seeOrphan(t, name) // the name was given again before or after it was read
+				return
+			}
+			f.orphaned(t, name, c, err)
 		})
 	}()
 }
@@ -57,11 +89,11 @@ func (f *Finder) confirmed(d *dc, c kernel.Controller, err error) {
 
 // orphaned ends a connection that nobody waits for, as what it was made for is no longer wanted or has one
 // already, unless it serves something by now.
-func (f *Finder) orphaned(name string, c kernel.Controller, err error) {
-	for _, d := range f.places[placeOf(f.unasked[name])] {
+func (f *Finder) orphaned(t *tid.TID, name string, c kernel.Controller, err error) {
+	for _, d := range f.places[placeOf(*t)] {
 		f.touch(d) // it has waited for this
 	}
-	delete(f.unasked, name)
+	delete(f.unasked, t)
 	if err != nil {
 		return
 	}

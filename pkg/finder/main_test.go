@@ -50,9 +50,11 @@ type rig struct {
 	dcRemoved  int
 	journal    []string
 	watch      func(kernel.DisconnectRequest)
-	kickstart  func(context.Context) error // nil: there is no FC
-	looking    func(name string)           // called after a controller was read, before that is told
-	unlisted   []error                     // what the next looks at the supported log pages bring
+	kickstart  func(context.Context) error      // nil: there is no FC
+	looking    func(name string)                // called after a controller was read, before that is told
+	reads      func(*kernel.Controller, *error) // changes what was read of a controller
+	made       func(kernel.Connection)          // called after a connect, before that is told
+	unlisted   []error                          // what the next looks at the supported log pages bring
 }
 
 // SupportedLogPages fails as is said.
@@ -74,6 +76,18 @@ func (r *rig) Controller(name string) (kernel.Controller, error) {
 	c, err := r.Host.Controller(name)
 	if r.looking != nil {
 		r.looking(name)
+	}
+	if r.reads != nil {
+		r.with(func() { r.reads(&c, &err) })
+	}
+	return c, err
+}
+
+// Connect tells of every connection that was made.
+func (r *rig) Connect(ctx context.Context, q kernel.ConnectRequest) (kernel.Connection, error) {
+	c, err := r.Host.Connect(ctx, q)
+	if err == nil && r.made != nil {
+		r.made(c)
 	}
 	return c, err
 }

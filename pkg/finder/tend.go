@@ -59,7 +59,7 @@ func (f *Finder) awaited(d *dc) bool {
 	if t, is := f.sched.Connecting(); is && t != d.id() && t.Overlaps(tid.Discovery, d.id()) {
 		return true
 	}
-	for _, t := range f.unasked {
+	for t := range f.unasked {
 		if t.Overlaps(tid.Discovery, d.id()) {
 			return true
 		}
