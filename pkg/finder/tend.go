@@ -167,6 +167,9 @@ func (f *Finder) inspect(name string) {
 			case err == nil:
 				f.devices[name] = &c
 				if d != nil {
+					if d.device.CntlID != c.CntlID {
+						d.connectionChanged() // it was made anew, and that was not told
+					}
 					d.device = &c
 				}
 			}
