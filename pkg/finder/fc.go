@@ -17,6 +17,7 @@ const fcGrace = 10 * time.Second
 type fc struct {
 	ports  map[kernel.FCDiscovery]time.Time // when it was last heard of
 	asked  time.Time                        // the last kickstart
+	lost   bool                             // events were lost since
 	timer  *time.Timer                      // ends the grace
 	period *time.Timer
 }
@@ -30,6 +31,8 @@ func (f *Finder) heardFC(p kernel.FCDiscovery) {
 	f.fc.ports[p] = time.Now()
 	if !known {
 		f.reportFC(false)
+	} else if time.Since(f.fc.asked) < fcGrace {
+		return // it answers, which says nothing new: a connection that comes and goes has it asked each time
 	}
 	for _, d := range f.dcs {
 		if d.id().Transport == nvme.FC && d.id().Traddr == p.Traddr {
@@ -45,7 +48,7 @@ func (f *Finder) kickstart() {
 		return
 	}
 	asked := time.Now()
-	f.fc.asked = asked
+	f.fc.asked, f.fc.lost = asked, false
 	go func() {
 		err := f.opts.Kickstart(f.ctx)
 		if err != nil && f.ctx.Err() == nil {
@@ -64,6 +67,10 @@ func (f *Finder) kickstarted(asked time.Time) {
 	}
 	stop(&f.fc.timer)
 	f.fc.timer = f.loop.After(fcGrace, func() {
+		if f.fc.lost {
+			f.kickstart() // answers may be among what was lost
+			return
+		}
 		for p, heard := range f.fc.ports {
 			if heard.Before(asked) {
 				delete(f.fc.ports, p)

@@ -113,3 +113,55 @@ func TestFCPortsAreRememberedUntilAsked(t *testing.T) {
 		})
 	}
 }
+
+// A port whose answer is among events that were lost is asked again before it counts as silent.
+func TestFCAnswerThatWasLost(t *testing.T) {
+	there, refused := true, error(nil)
+	prepare, kicks := fibre(&there, &refused)
+	lose := false
+	bubble(t, func(r *rig) {
+		prepare(r)
+		ask := r.kickstart
+		r.kickstart = func(ctx context.Context) error {
+			if lose {
+				lose = false
+				r.LoseEvents(1)
+				defer r.Overflow()
+			}
+			return ask(ctx)
+		}
+	}, func(r *rig) {
+		r.pass(20 * time.Second)
+		before := *kicks
+		lose = true
+		r.AddTarget(tid.TID{Transport: nvme.FC, Traddr: fcTarget, HostTraddr: fcHost, NQN: nvme.DiscoveryNQN}, fake.Behaviour{Kind: tid.Discovery, Errno: syscall.ETIMEDOUT})
+		r.Drop(r.connections()[0].Name)
+		r.pass(15 * time.Second)
+		if d := r.dcs()[fcTarget]; !d.named || d.disposition != active {
+			t.Errorf("%+v", d)
+		}
+		r.pass(10 * time.Minute)
+		if d := r.dcs()[fcTarget]; !d.named || *kicks != before+2 {
+			t.Errorf("%+v, %d kickstarts", d, *kicks-before)
+		}
+	})
+}
+
+// A connection that is lost right after it was made is made less and less often, though its port answers each time.
+func TestFCConnectionThatComesAndGoes(t *testing.T) {
+	there, refused := true, error(nil)
+	prepare, _ := fibre(&there, &refused)
+	bubble(t, func(r *rig) {
+		prepare(r)
+		r.made = func(c kernel.Connection) {
+			if r.Stats().Connects < 1000 {
+				time.AfterFunc(100*time.Millisecond, func() { r.Drop(kernel.Name(c.Instance)) })
+			}
+		}
+	}, func(r *rig) {
+		r.pass(5 * time.Minute)
+		if n := r.Stats().Connects; n < 5 || n > 20 {
+			t.Errorf("%d connects in five minutes", n)
+		}
+	})
+}
