@@ -171,6 +171,16 @@ func (f *Finder) rebind(d *dc) {
 // full for example, that is tried again. Nothing tells when it would succeed.
 const claimAgain = 5 * time.Second
 
+// claimLater has d looked at again.
+func (f *Finder) claimLater(d *dc) {
+	if d.timers.claim == nil {
+		d.timers.claim = f.loop.After(claimAgain, func() {
+			stop(&d.timers.claim)
+			f.touch(d)
+		})
+	}
+}
+
 // own makes sure that the connection of d is ours, and says whether it is. An unowned
 // one that serves what we want is claimed; one of another owner is left alone for as long as it is there.
 func (f *Finder) own(d *dc) bool {
@@ -184,12 +194,7 @@ func (f *Finder) own(d *dc) bool {
 				d.unclaimed = true
 				f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
 			}
-			if d.timers.claim == nil {
-				d.timers.claim = f.loop.After(claimAgain, func() {
-					stop(&d.timers.claim)
-					f.touch(d)
-				})
-			}
+			f.claimLater(d)
 			return true // registering is best effort; the connection serves
 		}
 		owner = f.opts.Ownership.Owner(d.device.Name)
@@ -199,6 +204,9 @@ func (f *Finder) own(d *dc) bool {
 		return true
 	}
 	if owner.Protected() {
+		if owner.Kind() == registry.KindUnknown {
+			f.claimLater(d) // nothing tells when it can be found out
+		}
 		if name := owner.String(); d.foreign != name {
 			d.foreign = name
 			f.log.Info("discovery controller is connected by another owner, leaving it alone", "dc", d.id(), "device", d.device.Name, "owner", owner)

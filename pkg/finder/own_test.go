@@ -1,6 +1,7 @@
 package finder
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -35,4 +36,21 @@ func TestFirmwaresConnectionIsClaimedForTheFirmware(t *testing.T) {
 			r.connected(1)
 		})
 	}
+}
+
+// An owner that cannot be told for a moment is looked at again soon.
+func TestOwnerIsUnreadableForAMoment(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.SetOwner(r.AddForeign(dcTID(dc1), testHost, Owner), registry.UnknownOwner(errors.New("EIO")))
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		if s := r.dcs()[dc1]; s.complete {
+			t.Fatalf("%+v", s)
+		}
+		r.SetOwner("nvme0", registry.OwnedBy(Owner))
+		r.pass(2 * claimAgain)
+		r.lists(dc1, subsystem(0))
+		r.connected(1)
+	})
 }
