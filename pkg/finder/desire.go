@@ -1,6 +1,7 @@
 package finder
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -32,6 +33,28 @@ func (f *Finder) desire() {
 		if !kept[d] {
 			f.unname(d)
 		}
+	}
+	f.thin()
+}
+
+// mostUnreached is how many discovered controllers are kept that no source names any more and that never gave a page.
+const mostUnreached = 256
+
+// thin drops those of them that have not been named for longest where there are more. Their retention is days, and what
+// refers to others, or announces them, can bring new ones all the time.
+func (f *Finder) thin() {
+	var list []*dc
+	for _, d := range f.dcs {
+		if !d.named && d.page == nil && d.device == nil && d.landing == "" && d.want.Origin != Configured && !d.out {
+			list = append(list, d)
+		}
+	}
+	if len(list) <= mostUnreached {
+		return
+	}
+	slices.SortFunc(list, func(a, b *dc) int { return cmp.Or(a.goneAt.Compare(b.goneAt), a.id().Compare(b.id())) })
+	for _, d := range list[:len(list)-mostUnreached] {
+		f.drop(d)
 	}
 }
 
