@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type server struct {
 
 	objects publisher // nil: there are none
 
+	asked     bool // for the name, by a connection that ended; of Run
 	settled   chan struct{}
 	settle    sync.Once
 	connected atomic.Bool
@@ -120,11 +122,14 @@ func (s *server) serve(ctx context.Context) (served bool, err error) {
 }
 
 // takeName gets the name. The bus may hear of the death of its last owner a moment
-// after this process was started in its place, hence the grace.
+// after this process was started in its place, hence the grace. Longer it may take to hear of the end of our own last
+// connection, which had the name: that does not end the daemon.
 func (s *server) takeName(ctx context.Context, conn *link) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.callTimeout())
 	defer cancel()
 	deadline := time.Now().Add(nameGrace)
+	again := s.asked
+	s.asked = true
 	for {
 		var reply uint32
 		err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.RequestName", 0,
@@ -141,7 +146,13 @@ func (s *server) takeName(ctx context.Context, conn *link) error {
 		}
 		if time.Now().After(deadline) {
 			var pid uint32
-			_ = conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, s.name).Store(&pid)
+			err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, s.name).Store(&pid)
+			if err != nil {
+				return fmt.Errorf("cannot get the name %s, nor who has it: %w", s.name, err) // it may have been given up just now
+			}
+			if again && int(pid) == os.Getpid() {
+				return fmt.Errorf("cannot get the name %s: the bus has yet to notice that the last connection ended", s.name)
+			}
 			return fmt.Errorf("cannot get the name %s: %w: process %d is running already", s.name, ErrNameTaken, pid)
 		}
 		select {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bytes"
+	"context"
 	"encoding/xml"
 	"errors"
 	"log/slog"
@@ -252,6 +253,34 @@ func TestSecondDaemonSaysWhoIsFirst(t *testing.T) {
 		t.Fatalf("Run: %v", err)
 	}
 	<-second.Settled()
+}
+
+// A bus that has yet to notice that our last connection ended does not end the daemon.
+func TestNameThatOurLastConnectionHas(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	s := NewFinderServer(options(b), f, f, f)
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.asked = true // by that connection, for which another one of this process stands
+	last := connectAs(t, b, options(b), 0)
+	if reply, err := last.RequestName(FinderName, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatal(reply, err)
+	}
+	go func() { ended <- s.Run(ctx) }()
+	<-s.Settled()
+	select {
+	case err := <-ended:
+		t.Fatalf("Run: %v", err)
+	case <-time.After(nameGrace):
+	}
+	last.Close()
+	eventually(t, "the server is on the bus", s.Connected)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
 }
 
 func TestPeerAtEveryPath(t *testing.T) {
