@@ -500,6 +500,39 @@ func TestAttemptsOnNCC(t *testing.T) {
 	})
 }
 
+// That a controller is given up is told also where it loses its connection in the same turn.
+func TestGivenUpWhenLost(t *testing.T) {
+	told := &given{}
+	bubble(t, func(r *rig) {
+		e := entry(0)
+		e.EFlags |= nvme.NCC
+		r.targets(1, fake.Behaviour{})
+		r.page("a", e)
+		r.cfg.ConnectAttemptsOnNCC = 2
+	}, func(r *rig) {
+		r.c.Observe(told)
+		for range 2 { // it comes and goes
+			r.pass(5 * time.Second)
+			r.connected(0)
+			r.Drop(r.device(0))
+		}
+		r.pass(time.Hour)
+		r.connected()
+		if told.lost != 2 || told.up != 1 {
+			t.Errorf("lost %d times, given up %d times", told.lost, told.up)
+		}
+	})
+}
+
+// given counts what an Observer is told.
+type given struct {
+	silent
+	lost, up int
+}
+
+func (g *given) ControllerLost(string)            { g.lost++ }
+func (g *given) ControllerGivenUp(string, string) { g.up++ }
+
 // Rows 43, 45, 15 and the rules of inheritance.
 func TestEntriesThatAreNotForUs(t *testing.T) {
 	bubble(t, func(r *rig) {

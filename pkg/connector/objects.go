@@ -122,10 +122,12 @@ func (c *Connector) tended(i *ioc) {
 		c.objects.out.ControllerConnected(o.key)
 	case !live && o.live:
 		c.objects.out.ControllerLost(o.key)
-	case i.gaveUp && !o.given:
-		c.objects.out.ControllerGivenUp(o.key, "all discovery controllers report no contact to the central one (NCC)")
+	case i.gaveUp && !o.given: // that is told below, if need be together with the loss
 	default:
 		c.objects.out.ControllerChanged(o.key)
+	}
+	if i.gaveUp && !o.given {
+		c.objects.out.ControllerGivenUp(o.key, "all discovery controllers report no contact to the central one (NCC)")
 	}
 	o.live, o.given = live, i.gaveUp
 }
