@@ -77,7 +77,7 @@ func (c *Connector) applyBoot() {
 			want[t] = true
 			i := c.get(t, b.Host)
 			i.boot = true
-			if i.params == nil {
+			if i.line == nil && len(i.listed) == 0 {
 				i.params = c.defaults.plain
 			}
 		}

@@ -1021,3 +1021,24 @@ func TestBootConnectionOutlivesItsLine(t *testing.T) {
 		r.connected(0, 1)
 	})
 }
+
+// Nothing but the boot table names a connection: its next one has the parameters of the configuration in force.
+func TestBootConnectionAfterAReload(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.NBFTReconnect = true
+		r.firmware[io(0).Traddr] = true
+		r.targets(1, fake.Behaviour{})
+	}, func(r *rig) {
+		r.c.opts.Boot = func() []nbft.Connection { return []nbft.Connection{{TID: io(0), Host: testHost}} }
+		r.configure(func(*config.Stac) {})
+		r.pass(time.Minute)
+		r.connected(0)
+		r.configure(func(c *config.Stac) { c.Defaults.QueueSize = tid.SetInt(64) })
+		r.Drop(r.device(0))
+		r.pass(time.Minute)
+		r.connected(0)
+		if last := r.asked[len(r.asked)-1]; len(r.asked) != 2 || last.QueueSize != tid.SetInt(64) {
+			t.Errorf("asked for %+v", r.asked)
+		}
+	})
+}
