@@ -1042,3 +1042,39 @@ func TestBootConnectionAfterAReload(t *testing.T) {
 		}
 	})
 }
+
+// What the host-wide list names is checked by itself: a vaguer description that it does not name is connected,
+// but not beside a connection that is there already.
+func TestExcludedDescriptionCoversNothing(t *testing.T) {
+	pinned := io(0)
+	pinned.HostIface = "eth0"
+	both := func(r *rig) {
+		r.targets(1, fake.Behaviour{})
+		r.cfg.Controllers = []config.Controller{line(pinned), line(io(0))}
+	}
+	bubble(t, func(r *rig) {
+		both(r)
+		r.excluded[pinned.Traddr+" eth0"] = true
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0)
+		if len(r.order) != 1 || r.order[0] != io(0) {
+			t.Errorf("connected %v", r.order)
+		}
+	})
+	bubble(t, both, func(r *rig) {
+		r.with(func() { r.excluded[pinned.Traddr+" eth0"] = true })
+		r.c.Recheck()
+		r.pass(time.Hour)
+		r.connected(0) // once
+		if len(r.order) != 1 || r.order[0] != pinned {
+			t.Fatalf("connected %v", r.order)
+		}
+		r.Drop(r.device(0))
+		r.pass(time.Minute)
+		r.connected(0)
+		if len(r.order) != 2 || r.order[1] != io(0) {
+			t.Errorf("connected %v", r.order)
+		}
+	})
+}

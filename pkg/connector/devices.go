@@ -78,6 +78,7 @@ func (c *Connector) vanished(name string) {
 		c.unbind(i)
 		c.rebind(i)
 		c.touch(i)
+		c.touchAllAt(placeOf(i.id)) // if i is excluded, it has covered others by its connection alone
 	}
 	if i := c.landing[name]; i != nil {
 		c.crashed(i)

@@ -160,10 +160,11 @@ func (c *Connector) touchAllAt(p place) {
 func (c *Connector) barred(i *ioc) bool { return veto.Matches(c.excludes, i.id, i.host) }
 
 // covered says whether another, more deliberate description of the same connection is
-// wanted too: configured goes before discovered, exact before vague.
+// wanted too: configured goes before discovered, exact before vague. One that the host-wide list names covers
+// nothing but by the connection that it has: each description is checked on its own.
 func (c *Connector) covered(i *ioc) bool {
 	for _, o := range c.places[placeOf(i.id)] {
-		if o != i && o.wanted() && o.id.Overlaps(tid.IO, i.id) && ahead(o, i) && !c.barred(o) {
+		if o != i && o.wanted() && o.id.Overlaps(tid.IO, i.id) && ahead(o, i) && !c.barred(o) && (o.device != nil || !c.opts.Excluded(o.id, o.host)) {
 			return true
 		}
 	}

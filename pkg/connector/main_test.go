@@ -46,7 +46,7 @@ type rig struct {
 
 	mu       sync.Mutex
 	silent   map[string]bool // addresses that swallow packets
-	excluded map[string]bool // addresses that the host-wide list names
+	excluded map[string]bool // addresses, or addresses with an interface, that the host-wide list names
 	names    map[string][]string
 	firmware map[string]bool // addresses of boot connections
 	attrs    map[string]map[string]string
@@ -227,7 +227,9 @@ func (r *rig) start() {
 	}
 	r.c = New(Options{Connector: r, Prober: r, Pages: r, Changes: w.Changes(), Ownership: r, Read: r.Controller,
 		Interfaces: func() tid.Interfaces { return byOctet{} }, Resolve: r.resolve, Log: slog.New(journal{r}),
-		Excluded:  func(t tid.TID, _ tid.Host) bool { return at(r.excluded, t.Traddr) },
+		Excluded: func(t tid.TID, _ tid.Host) bool {
+			return at(r.excluded, t.Traddr) || at(r.excluded, t.Traddr+" "+t.HostIface)
+		},
 		Protected: func(c *kernel.Controller) bool { return at(r.firmware, c.Traddr) },
 		Firmwares: func(_ tid.Kind, t tid.TID) bool { return at(r.firmware, t.Traddr) }})
 	r.c.Configure(r.cfg, r.id)
