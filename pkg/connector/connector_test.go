@@ -1078,3 +1078,25 @@ func TestExcludedDescriptionCoversNothing(t *testing.T) {
 		}
 	})
 }
+
+// A page of which stacd has no content proves nothing, though it has heard of its revision before.
+func TestPageThatBecomesCompleteAndCannotBeHad(t *testing.T) {
+	bubble(t, listed(3), func(r *rig) {
+		r.publish("a", func(p *bus.Page) { p.Complete = false }, entries(0, 1, 2)...)
+		r.restart()
+		r.pass(time.Minute)
+		r.with(func() {
+			r.broken["a"] = true
+			p := r.pages["a"]
+			p.page.Complete = true
+			r.pages["a"] = p
+		})
+		r.tell()
+		r.pass(time.Minute)
+		r.connected(0, 1, 2)
+		r.with(func() { r.broken["a"] = false })
+		r.page("a", entries(1)...)
+		r.pass(20 * time.Second)
+		r.connected(1)
+	})
+}

@@ -16,6 +16,8 @@ type dlp struct {
 	meta       bus.Page
 	dc         tid.TID
 	entries    []nvme.DiscoveryEntry
+	read       bool   // there has been a content
+	revision   uint64 // of the content
 	iocs       []*ioc // what the entries mean, one by one; nil for nothing that is connected
 	attributes map[string]string
 	params     *scopeParams // of what it lists; nil until they are asked for
@@ -129,7 +131,8 @@ func (c *Connector) heard(n *news) {
 		fresh, isNew := n.content[meta.Key]
 		if isNew {
 			meta = fresh.page
-		} else if meta.Complete && meta.Revision != p.meta.Revision {
+			p.read, p.revision = true, meta.Revision
+		} else if meta.Complete && (!p.read || meta.Revision != p.revision) {
 			// Its content could not be had: the last one that could stays in force, if there is one.
 			meta.Complete, meta.Revision, meta.GenCtr, meta.ReadAt = p.meta.Complete, p.meta.Revision, p.meta.GenCtr, p.meta.ReadAt
 			meta.Records, meta.Dropped = p.meta.Records, p.meta.Dropped
