@@ -113,7 +113,7 @@ func (t *tool) disconnect() *cobra.Command {
 			for i := range rows {
 				if exclude {
 					if err := t.exclude(w, &rows[i]); err != nil {
-						return err
+						return plainError{err}
 					}
 				}
 				begun := time.Now()
@@ -148,7 +148,7 @@ func await(ctx context.Context, c *bus.Client, key string, begun time.Time, wait
 		case err != nil || wait == 0 || done(&now):
 			return now, err
 		case now.LastErrorTime.After(begun):
-			return now, errors.New(now.LastError)
+			return now, plainError{errors.New(now.LastError)}
 		case time.Now().After(deadline):
 			return now, errNotInTime
 		}

@@ -124,6 +124,11 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
+// plainError says all there is to say: it is not about asking the daemon.
+type plainError struct{ error }
+
+func (e plainError) Unwrap() error { return e.error }
+
 // explain says what to do about an error.
 func (t *tool) explain(err error) error {
 	switch {
@@ -137,6 +142,9 @@ func (t *tool) explain(err error) error {
 		return fmt.Errorf("cannot reach %s: %w: systemctl start dbus", t.daemon, err)
 	case errors.Is(err, bus.ErrNotPermitted) && os.Geteuid() != 0:
 		return fmt.Errorf("%w: try again as root", err)
+	}
+	if errors.As(err, new(plainError)) {
+		return err
 	}
 	for _, own := range []error{errNoController, errSeveral, errNoneSelected, errSeveralSelected, errOldDaemon, errNotInTime} {
 		if errors.Is(err, own) {

@@ -332,3 +332,26 @@ func TestWatch(t *testing.T) {
 		}
 	}
 }
+
+// What stacd has answered, or what never concerned it, is not that it cannot be asked.
+func TestErrorsThatAreNotOfTheQuestion(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	tool := newTool("stacd", bus.ConnectConnector, opts)
+	tool.exclusions = t.TempDir() // is no file
+	_, errs, status := run(t, stacctl(tool), "disconnect", "nvme1", "--exclude")
+	if status != 1 || stac.requests() != "" || strings.Contains(errs, "cannot ask") || !strings.Contains(errs, tool.exclusions) {
+		t.Errorf("a list that cannot be written: status %d, %s", status, errs)
+	}
+	stac.mu.Lock()
+	stac.list[0].ID.SubsysNQN = "nqn.2026-01.test:a;traddr=198.51.100.1"
+	stac.mu.Unlock()
+	if _, errs, status := run(t, stacctl(tool), "disconnect", "nvme1", "--exclude"); status != 1 || !strings.HasPrefix(errs, "stacctl: cannot exclude ") {
+		t.Errorf("an entry that cannot be made: status %d, %s", status, errs)
+	}
+	stac.mu.Lock()
+	stac.fails = errors.New("out of order")
+	stac.mu.Unlock()
+	if _, errs, status := run(t, Stacctl(opts), "reconnect", "192.0.2.3"); status != 1 || strings.Contains(errs, "cannot ask") || !strings.Contains(errs, "out of order") {
+		t.Errorf("an attempt that fails: status %d, %s", status, errs)
+	}
+}
