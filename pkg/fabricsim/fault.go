@@ -218,7 +218,7 @@ func (f *Fabric) Faults() []FaultConfig {
 // concerns says whether a fault is about this port, subsystem and host.
 func (f *Fabric) concerns(flt *fault, port, subnqn, hostnqn string) bool {
 	return (flt.Port == "" || flt.Port == port) &&
-		(flt.Host == "" || flt.Host == hostnqn || f.hostNQN(flt.Host) == hostnqn) &&
+		(flt.Host == "" || hostnqn != "" && (flt.Host == hostnqn || f.hostNQN(flt.Host) == hostnqn)) &&
 		(flt.Subsystem == "" || flt.Subsystem == subnqn || f.namesSubsystem(flt.Subsystem, subnqn, port))
 }
 

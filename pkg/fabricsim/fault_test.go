@@ -162,3 +162,19 @@ func TestFaultLimits(t *testing.T) {
 		t.Errorf("connection to something else is dropped: %v", dc.Err())
 	}
 }
+
+// Before Connect nobody knows which host it is: a fault of one host is not for all.
+func TestFaultOfAHostThatIsNotKnownYet(t *testing.T) {
+	f := start(t, sample)
+	for i, step := range []string{nvmetcp.StepAccept, nvmetcp.StepICReq} {
+		c := FaultConfig{Name: step, Host: "nqn.2014-08.org.nvmexpress:uuid:33333333-2222-3333-4444-555555555555", Step: step, Action: "close"}
+		if err := f.AddFault(c); err != nil {
+			t.Fatal(err)
+		}
+		h, err := dialHost(t.Context(), f, "p1", []string{alice, bob}[i], "")
+		if err != nil {
+			t.Fatalf("another host at %s: %v", step, err)
+		}
+		h.Close()
+	}
+}
