@@ -29,7 +29,8 @@ type Reader interface {
 const rescanInterval = 10 * time.Minute
 
 // pollInterval takes its place on kernels before 5.18, which do not tell of connections
-// that were made or made again (drivers/nvme/host/core.c, nvme_change_uevent).
+// that were made or made again (drivers/nvme/host/core.c, nvme_change_uevent). Distributions bring newer drivers to older
+// kernels (RHEL 9 has 5.14): the attribute cntrltype, which came with that event, is what tells them.
 const pollInterval = 5 * time.Second
 
 // retryInterval is for what could not be read for want of memory or descriptors.
@@ -49,6 +50,7 @@ type Watcher struct {
 	sysfs    Reader
 	source   Source
 	interval time.Duration
+	tells    bool // the kernel tells of connections, whatever its version
 	dirty    *dirty
 	changes  chan Change
 	told     map[string]told // what the consumer was told is there
@@ -92,6 +94,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		err := w.work(ctx)
+		if w.interval == pollInterval && w.tells {
+			w.interval = rescanInterval
+			tick.Reset(w.interval)
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -181,6 +187,7 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 		return w.deliver(ctx, Change{FC: i.fc, FabricsDevice: i.fabrics, ScanDone: i.done})
 	}
 	c, err := w.look(i.name)
+	w.tells = w.tells || i.flags&flagConnected != 0 || err == nil && c.CntrlType != ""
 	gone := errors.Is(err, ErrGone)
 	if err != nil && !gone {
 		return err

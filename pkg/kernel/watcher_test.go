@@ -447,3 +447,35 @@ func TestWatcherTellsOnlyWhatConcerns(t *testing.T) {
 		expect(t, "after a shortage", take(w), "nvme0 aen")
 	})
 }
+
+// A kernel of an old version is polled, as it does not tell of connections, unless it has the driver of a newer one.
+func TestWatcherPollsOnlyWhereItMust(t *testing.T) {
+	for name, c := range map[string]struct {
+		cntrlType string
+		want      bool
+	}{"5.14": {"", true}, "5.14 of RHEL 9": {TypeDiscovery, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage()
+			s.put("nvme0", tid.Discovery)
+			dc := s.there["nvme0"]
+			dc.CntrlType = c.cntrlType
+			s.there["nvme0"] = dc
+			w := NewWatcher(s, s)
+			w.Log, w.interval = slog.New(slog.DiscardHandler), pollInterval
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- w.Run(ctx) }()
+			take(w)
+			time.Sleep(3 * pollInterval)
+			if again := take(w); (len(again) > 0) != c.want {
+				t.Errorf("%s: told again of what has not changed: %q", name, again)
+			}
+			time.Sleep(rescanInterval)
+			if again := take(w); len(again) == 0 {
+				t.Errorf("%s: not looked at any more", name)
+			}
+			cancel()
+			<-ended
+		})
+	}
+}
