@@ -43,10 +43,11 @@ func runWorker(in io.Reader, out io.Writer, open func(greeting) *host) error {
 	return newServer(out, open(g)).serve(in)
 }
 
-// How many calls of a kind may be in the kernel at once. Each holds a thread.
+// How many calls of a kind may be in the kernel at once. Each holds a thread. A command to a controller that is silent
+// holds its place for half a minute, so there are more places than a host has of those; there is one for each controller at most.
 const (
 	deleteWidth = 16
-	adminWidth  = 32
+	adminWidth  = 256
 )
 
 // server is the worker's side of the pipe. Its lock guards the queues; no call is made under it.

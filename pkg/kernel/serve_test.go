@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -52,5 +53,56 @@ func TestPipeEndsBeforeTheOptionsAreKnown(t *testing.T) {
 	}
 	if n := dev.writes.Load(); n != 0 {
 		t.Errorf("%d connects were begun", n)
+	}
+}
+
+// silentController answers no command until it is released.
+type silentController struct{ release chan struct{} }
+
+func (s silentController) Close() error { return nil }
+
+func (s silentController) Admin(*adminCommand, []byte) (uint32, error) {
+	<-s.release
+	return 0, ErrGone
+}
+
+type quickController struct{ done chan<- struct{} }
+
+func (q quickController) Close() error { return nil }
+
+func (q quickController) Admin(*adminCommand, []byte) (uint32, error) {
+	q.done <- struct{}{}
+	return 0, nil
+}
+
+// Controllers that are silent do not hold up those that answer, many as they are.
+func TestSilentControllersDelayNobody(t *testing.T) {
+	const each = 64
+	release, done := make(chan struct{}), make(chan struct{}, each)
+	h := newHost(greeting{RunDir: t.TempDir()})
+	h.openController = func(name string) (controllerDevice, error) {
+		if n, _ := instanceOf(name); n < each {
+			return silentController{release}, nil
+		}
+		return quickController{done}, nil
+	}
+	s := newServer(io.Discard, h)
+	in, daemon := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(in) }()
+	for i := range 2 * each {
+		frame, err := appendFrame(nil, request{ID: uint64(i + 1), Op: opAdmin, Admin: &adminCommand{Name: fmt.Sprintf("nvme%d", i)}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := daemon.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the controllers that answer", func() bool { return len(done) == each })
+	close(release)
+	_ = daemon.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("serve = %v", err)
 	}
 }
