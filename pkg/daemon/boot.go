@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/stas-go/stas/pkg/config"
@@ -29,21 +30,67 @@ func (d *daemon) readBoot() {
 	d.boot.Store(b)
 }
 
-// reportBoot gives the finder the firmware's discovery controllers, if the configuration wants them connected.
-func (d *daemon) reportBoot(f *finder.Finder, mode config.NBFTMode) {
+// wanted is what the firmware's discovery controllers are connected by.
+type wanted struct {
+	mu     sync.Mutex
+	mode   config.NBFTMode
+	ifaces map[nbftIface]string // last known to be what the firmware means
+}
+
+// nbftIface is how the firmware names an interface.
+type nbftIface struct {
+	mac  string
+	vlan int
+}
+
+// wantBoot reports the firmware's discovery controllers, if the configuration wants them connected.
+func (d *daemon) wantBoot(report func([]finder.Candidate), mode config.NBFTMode) {
+	d.wanted.mu.Lock()
+	defer d.wanted.mu.Unlock()
+	d.wanted.mode = mode
 	var list []finder.Candidate
 	if mode == config.NBFTConnect {
-		for _, c := range d.boot.Load().Discovery {
-			t := c.TID
-			if table := d.network.Load(); table != nil && c.MAC != "" {
-				if mac, err := net.ParseMAC(c.MAC); err == nil {
-					if i, ok := table.ByMAC(mac, c.VLAN); ok {
-						t.HostIface = i.Name
-					}
-				}
+		list = d.bootCandidates()
+	}
+	report(list)
+}
+
+// renewBoot reports them once more where they are wanted, for the network has gained something: the interface of one may appear
+// later than the daemon.
+func (d *daemon) renewBoot(report func([]finder.Candidate)) {
+	d.wanted.mu.Lock()
+	defer d.wanted.mu.Unlock()
+	if d.wanted.mode == config.NBFTConnect {
+		report(d.bootCandidates())
+	}
+}
+
+func (d *daemon) bootCandidates() (list []finder.Candidate) {
+	for _, c := range d.boot.Load().Discovery {
+		t := c.TID
+		if name := d.ifaceOf(c.MAC, c.VLAN); name != "" {
+			t.HostIface = name
+		}
+		list = append(list, finder.Candidate{TID: t, Host: c.Host, Source: finder.Source{Origin: finder.Firmware, Detail: "NBFT"}})
+	}
+	return list
+}
+
+// ifaceOf gives the name of the interface that the firmware means; the last one as long as it cannot be told, so that
+// nothing is connected anew because an interface is away.
+func (d *daemon) ifaceOf(address string, vlan int) string {
+	mac, err := net.ParseMAC(address)
+	if err != nil {
+		return ""
+	}
+	key := nbftIface{mac.String(), vlan}
+	if table := d.network.Load(); table != nil {
+		if i, ok := table.ByMAC(mac, vlan); ok {
+			if d.wanted.ifaces == nil {
+				d.wanted.ifaces = map[nbftIface]string{}
 			}
-			list = append(list, finder.Candidate{TID: t, Host: c.Host, Source: finder.Source{Origin: finder.Firmware, Detail: "NBFT"}})
+			d.wanted.ifaces[key] = i.Name
 		}
 	}
-	f.Report(finder.Firmware, list, true)
+	return d.wanted.ifaces[key]
 }

@@ -52,6 +52,7 @@ type daemon struct {
 	status   status
 	network  network
 	boot     boot
+	wanted   wanted
 	identity config.IdentitySource
 	again    chan struct{} // something outside of the configuration files asks for a reload
 }

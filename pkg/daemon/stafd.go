@@ -40,6 +40,7 @@ func buildStafd(d *daemon) service {
 	f.Announce(server)
 	server.ServeControllers(f.View())
 	f.Observe(server)
+	reportBoot := func(list []finder.Candidate) { f.Report(finder.Firmware, list, true) }
 	return service{
 		run: func(ctx context.Context) { f.Run(ctx); store.Close() },
 		reload: func() string {
@@ -51,13 +52,13 @@ func buildStafd(d *daemon) service {
 			id.set(who)
 			f.Configure(cfg, who)
 			old.say(context.Background())
-			d.reportBoot(f, cfg.NBFT)
+			d.wantBoot(reportBoot, cfg.NBFT)
 			mdns.enable(cfg.Zeroconf)
 			return statusLine(fmt.Sprintf("%d configured discovery controllers", len(cfg.Controllers)), len(problems), unusable(problems), who.Missing)
 		},
 		alive:   f.View().Alive,
 		recheck: f.Recheck,
-		kick:    f.Kick,
+		kick:    func() { d.renewBoot(reportBoot); f.Kick() },
 		closing: f.View().Close,
 		more:    []func(context.Context){d.serveBus(server.Run), d.watchIdentity, mdns.run, old.run},
 	}
