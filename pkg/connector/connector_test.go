@@ -509,8 +509,8 @@ func TestGivenUpWhenLost(t *testing.T) {
 		r.targets(1, fake.Behaviour{})
 		r.page("a", e)
 		r.cfg.ConnectAttemptsOnNCC = 2
+		r.observer = told
 	}, func(r *rig) {
-		r.c.Observe(told)
 		for range 2 { // it comes and goes
 			r.pass(5 * time.Second)
 			r.connected(0)

@@ -59,12 +59,13 @@ type rig struct {
 	journal  []string
 
 	// stafd
-	pages   map[string]content
-	dead    bool            // it does not answer
-	broken  map[string]bool // pages that cannot be had
-	updates chan struct{}
-	gets    int
-	rev     uint64
+	pages    map[string]content
+	dead     bool            // it does not answer
+	broken   map[string]bool // pages that cannot be had
+	updates  chan struct{}
+	gets     int
+	rev      uint64
+	observer Observer // nil: nobody is told
 }
 
 func (r *rig) with(f func()) {
@@ -232,6 +233,9 @@ func (r *rig) start() {
 		},
 		Protected: func(c *kernel.Controller) bool { return at(r.firmware, c.Traddr) },
 		Firmwares: func(_ tid.Kind, t tid.TID) bool { return at(r.firmware, t.Traddr) }})
+	if r.observer != nil {
+		r.c.Observe(r.observer)
+	}
 	r.c.Configure(r.cfg, r.id)
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -74,12 +74,16 @@ func (r *rig) SupportedLogPages(ctx context.Context, name string) (*nvme.Support
 // Controller is what the finder reads of one controller.
 func (r *rig) Controller(name string) (kernel.Controller, error) {
 	c, err := r.Host.Controller(name)
-	if r.looking != nil {
-		r.looking(name)
+	var looking func(string)
+	r.with(func() { looking = r.looking })
+	if looking != nil {
+		looking(name)
 	}
-	if r.reads != nil {
-		r.with(func() { r.reads(&c, &err) })
-	}
+	r.with(func() {
+		if r.reads != nil {
+			r.reads(&c, &err)
+		}
+	})
 	return c, err
 }
 

@@ -69,8 +69,8 @@ func TestSpareConnectionTakesThePlaceOfOneThatIsGone(t *testing.T) {
 // A spare one that vanishes while it is looked at is nobody's business any more.
 func TestSpareConnectionVanishesUnderTheLook(t *testing.T) {
 	bubble(t, configured(dc1), func(r *rig) {
-		spare := ""
-		r.looking = func(name string) {
+		spare := r.AddForeign(dcTID(dc1), testHost, Owner)
+		looking := func(name string) {
 			if name != spare {
 				return
 			}
@@ -81,7 +81,7 @@ func TestSpareConnectionVanishesUnderTheLook(t *testing.T) {
 			time.Sleep(time.Second)
 			time.AfterFunc(time.Second, func() { close(gate) })
 		}
-		spare = r.AddForeign(dcTID(dc1), testHost, Owner)
+		r.with(func() { r.looking = looking })
 		r.pass(time.Minute)
 		r.connected(1)
 		r.lists(dc1, subsystem(0))
