@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,15 +116,10 @@ func dmesg(t *testing.T) string {
 	return text
 }
 
-// complaints are the lines of the kernel's log that no healthy target provokes.
-var complaints = regexp.MustCompile(`(?i)error|fail|warn|mismatch|invalid|duplicate|unsupported|bug|unexpected|bogus|i/o timeout`)
-
 func noComplaints(t *testing.T) {
 	t.Helper()
-	for line := range strings.SplitSeq(dmesg(t), "\n") {
-		if strings.Contains(line, "nvme") && complaints.MatchString(line) {
-			t.Errorf("the kernel complains: %s", line)
-		}
+	for _, line := range fabric.Complaints(dmesg(t)) {
+		t.Errorf("the kernel complains: %s", line)
 	}
 }
 
