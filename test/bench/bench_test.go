@@ -106,6 +106,9 @@ func serve(t *testing.T, s system, n int) (*fabric.Port, []*fabric.Subsystem) {
 	port.Link(t, subsystems...)
 	fabric.Configure(t, "stafd.conf", configuration)
 	fabric.Configure(t, "stacd.conf", "")
+	if err := fabric.Settle(); err != nil { // nobody pays for the system before
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = fabric.Try("systemctl", "stop", "stacd", "stafd") })
 	return port, subsystems
 }

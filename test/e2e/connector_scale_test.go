@@ -16,6 +16,7 @@ import (
 // bare writes what has to be written into /dev/nvme-fabrics, one after the other: the kernel takes no more, so this is the floor.
 func bare(t *testing.T, subs []*fabric.Subsystem) time.Duration {
 	t.Helper()
+	must(t, fabric.Settle())
 	identity := ",hostnqn=" + hostNQN(t) + ",hostid=" + hostID(t)
 	began := time.Now()
 	for _, s := range subs {
@@ -61,6 +62,7 @@ func TestMany(t *testing.T) {
 	fabric.Configure(t, "stafd.conf", short+noMDNS+controllers(dc))
 	fabric.Configure(t, "stacd.conf", short)
 	events := fabric.Record(t)
+	must(t, fabric.Settle()) // what the floor's end has left to do is not ours to pay
 	began := time.Now()
 	fabric.Start(t, "stafd", "stacd")
 	events.Await(t, 10*time.Minute, n+1, "change", "connected")
@@ -109,6 +111,7 @@ func TestDeadAddresses(t *testing.T) {
 			played(t, text.String())
 		}
 		fabric.Configure(t, "stafd.conf", noMDNS+controllers(lines...))
+		must(t, fabric.Settle())
 		events, want := fabric.Record(t), good+len(lines)
 		if dead {
 			want -= deadDCs

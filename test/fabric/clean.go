@@ -86,6 +86,9 @@ func disconnectAll() error {
 	for {
 		left := controllers()
 		if len(left) == 0 {
+			if len(asked) > 0 {
+				_ = Settle() // what udev still does after so long is no fault of the test
+			}
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -99,6 +102,13 @@ func disconnectAll() error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// Settle waits until udev is done with what has happened so far: for each controller that goes or comes it works longer than
+// the kernel, and would take the machine, or hold the devices, of what follows.
+func Settle() error {
+	_, err := output("udevadm", "settle", "--timeout=120")
+	return err
 }
 
 // removeTarget empties nvmet's configuration.

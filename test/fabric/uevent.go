@@ -3,7 +3,6 @@ package fabric
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ type Uevent struct {
 type Recorder struct {
 	mu     sync.Mutex
 	events []Uevent
+	more   chan struct{} // closed with the next event
 	err    error
 }
 
@@ -41,7 +41,7 @@ func Record(t testing.TB) *Recorder {
 		t.Fatal(err)
 	}
 	socket := os.NewFile(uintptr(fd), "uevents") // non-blocking, so that Close ends Read
-	r := &Recorder{}
+	r := &Recorder{more: make(chan struct{})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -70,19 +70,21 @@ func (r *Recorder) read(socket *os.File) {
 			r.mu.Unlock()
 			return
 		}
+		if !bytes.Contains(b[:n], []byte("\x00SUBSYSTEM=nvme\x00")) {
+			continue
+		}
 		e := Uevent{Time: now, Env: make(map[string]string)}
 		for i, field := range bytes.Split(b[:n], []byte{0}) {
 			if k, v, ok := strings.Cut(string(field), "="); ok && i > 0 {
 				e.Env[k] = v
 			}
 		}
-		if e.Env["SUBSYSTEM"] != "nvme" {
-			continue
-		}
 		e.Action = e.Env["ACTION"]
 		e.Name = e.Env["DEVPATH"][strings.LastIndexByte(e.Env["DEVPATH"], '/')+1:]
 		r.mu.Lock()
 		r.events = append(r.events, e)
+		close(r.more)
+		r.more = make(chan struct{})
 		r.mu.Unlock()
 	}
 }
@@ -98,23 +100,43 @@ func (r *Recorder) Events() []Uevent {
 func (r *Recorder) Count(action, event string) int {
 	n := 0
 	for _, e := range r.Events() {
-		if e.Action == action && (event == "" || e.Env["NVME_EVENT"] == event || e.Env["NVME_AEN"] == event) {
+		if e.is(action, event) {
 			n++
 		}
 	}
 	return n
 }
 
-// Await waits until n events so far have the action and event, as Count counts them. Unlike looking at sysfs it costs
-// the machine next to nothing while many controllers are being made.
+func (e Uevent) is(action, event string) bool {
+	return e.Action == action && (event == "" || e.Env["NVME_EVENT"] == event || e.Env["NVME_AEN"] == event)
+}
+
+// Await waits until n events so far have the action and event, as Count counts them. It looks at each event once, when it
+// comes: while many controllers are being made, looking at sysfs or at all events every few milliseconds would take the
+// machine from those who make them.
 func (r *Recorder) Await(t testing.TB, within time.Duration, n int, action, event string) {
 	t.Helper()
-	Eventually(t, within, func() error {
-		if have := r.Count(action, event); have < n {
-			return fmt.Errorf("%d of %d events %s %s", have, n, action, event)
+	within = Slow(within)
+	late := time.After(within)
+	for have, seen := 0, 0; ; {
+		r.mu.Lock()
+		fresh, more := r.events[seen:], r.more
+		r.mu.Unlock()
+		seen += len(fresh)
+		for _, e := range fresh {
+			if e.is(action, event) {
+				have++
+			}
 		}
-		return nil
-	})
+		if have >= n {
+			return
+		}
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("not within %v: %d of %d events %s %s", within, have, n, action, event)
+		}
+	}
 }
 
 // NoneRemoved fails the test when a controller was removed, or lost its connection and made a new one.
