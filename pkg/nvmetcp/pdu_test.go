@@ -74,7 +74,7 @@ func TestHeaderDigestBytes(t *testing.T) {
 		t.Errorf("%d bytes, want 28", len(b))
 	}
 	// The check value of CRC32C (RFC 3720, B.4): guards against the wrong polynomial.
-	if got := crc32.Checksum([]byte("123456789"), castagnoli); got != 0xe3069283 {
+	if got := crc32.Checksum([]byte("123456789"), castagnoli()); got != 0xe3069283 {
 		t.Errorf("CRC32C check value %08x", got)
 	}
 	r := NewReader(bytes.NewReader(b), HostSide, 0)

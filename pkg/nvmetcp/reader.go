@@ -4,9 +4,11 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"sync"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when a digest is asked for first: the daemons, which have none, would pay for it at every start.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // Side says which end of the connection a Reader serves; each end accepts only
 // the PDUs that the other may send.
@@ -174,7 +176,7 @@ func (d *Reader) readHeader(lay layout) error {
 	}
 	if lay.hdrDigest {
 		want := le.Uint32(d.header[lay.hlen:])
-		if got := crc32.Checksum(d.header[:lay.hlen], castagnoli); got != want {
+		if got := crc32.Checksum(d.header[:lay.hlen], castagnoli()); got != want {
 			return &ProtocolError{FESHeaderDigest, want, "of " + PDUType(d.header[0]).String()}
 		}
 	}
@@ -204,7 +206,7 @@ func (d *Reader) readPayload(lay layout) (payload []byte, digestOK bool, err err
 	if _, err := io.ReadFull(d.r, d.trailer[:]); err != nil {
 		return nil, false, truncated(err)
 	}
-	return payload, crc32.Checksum(payload, castagnoli) == le.Uint32(d.trailer[:]), nil
+	return payload, crc32.Checksum(payload, castagnoli()) == le.Uint32(d.trailer[:]), nil
 }
 
 // truncated makes an end inside a PDU different from an end between two.

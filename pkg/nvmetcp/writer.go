@@ -58,14 +58,14 @@ func (e *Writer) encode(p PDU) [][]byte {
 	le.PutUint32(h[4:], uint32(total))
 	p.putHeader(h)
 	if head > hlen {
-		le.PutUint32(h[hlen:], crc32.Checksum(h[:hlen], castagnoli))
+		le.PutUint32(h[hlen:], crc32.Checksum(h[:hlen], castagnoli()))
 	}
 	parts := append(e.bufs[:0], h[:head])
 	if len(data) > 0 {
 		parts = append(parts, data)
 	}
 	if withDataDigest {
-		le.PutUint32(e.digest[:], crc32.Checksum(data, castagnoli))
+		le.PutUint32(e.digest[:], crc32.Checksum(data, castagnoli()))
 		parts = append(parts, e.digest[:])
 	}
 	return parts
