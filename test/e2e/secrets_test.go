@@ -21,15 +21,19 @@ import (
 	"github.com/stas-go/stas/test/fabric"
 )
 
-// hunt looks for secrets: 8 consecutive characters of their base64 or of their bytes in hexadecimal, or 8 of their bytes.
+// hunt looks for secrets: 8 consecutive characters of their base64, 12 of their bytes in hexadecimal, which is as much, or 8 of their
+// bytes. Fewer hexadecimal digits are in a time stamp or a checksum by chance: 8 digits of some key in one run of thirty.
 type hunt struct {
-	pieces map[string]string // piece → name of the secret
-	looked int               // bytes
+	pieces map[string]piece // by their first 8 bytes
+	looked int              // bytes
 }
+
+// piece is a part of a secret.
+type piece struct{ secret, rest string }
 
 func newHunt(t *testing.T, secrets map[string]string) *hunt {
 	t.Helper()
-	h := &hunt{pieces: map[string]string{}}
+	h := &hunt{pieces: map[string]piece{}}
 	for name, text := range secrets {
 		body := strings.Split(text, ":")[2]
 		raw, err := base64.StdEncoding.DecodeString(body)
@@ -37,9 +41,9 @@ func newHunt(t *testing.T, secrets map[string]string) *hunt {
 			t.Fatal(err)
 		}
 		raw = raw[:len(raw)-4]
-		for _, s := range []string{body, string(raw), hex.EncodeToString(raw), strings.ToUpper(hex.EncodeToString(raw))} {
-			for i := 0; i+8 <= len(s); i++ {
-				h.pieces[s[i:i+8]] = name
+		for s, n := range map[string]int{body: 8, string(raw): 8, hex.EncodeToString(raw): 12, strings.ToUpper(hex.EncodeToString(raw)): 12} {
+			for i := 0; i+n <= len(s); i++ {
+				h.pieces[s[i:i+8]] = piece{name, s[i+8 : i+n]}
 			}
 		}
 	}
@@ -51,8 +55,8 @@ func (h *hunt) in(t *testing.T, where string, text []byte) {
 	t.Helper()
 	h.looked += len(text)
 	for i := 0; i+8 <= len(text); i++ {
-		if name, ok := h.pieces[string(text[i:i+8])]; ok {
-			t.Errorf("%s has a part of the %s: …%q", where, name, text[max(0, i-60):i])
+		if p, ok := h.pieces[string(text[i:i+8])]; ok && bytes.HasPrefix(text[i+8:], []byte(p.rest)) {
+			t.Errorf("%s has a part of the %s: …%q", where, p.secret, text[max(0, i-60):i])
 			return
 		}
 	}
