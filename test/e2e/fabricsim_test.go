@@ -134,6 +134,7 @@ func TestSimIO(t *testing.T) {
 		mustAttach(t, "p2", nqn, options)
 		fabric.AwaitLive(t, 10*time.Second, nqn)
 		fileSystem(t, fabric.BlockDevice(t, 10*time.Second, nqn, 1))
+		fabric.Run(t, "udevadm", "settle") // it reads what was unmounted: a read that is under way makes the kernel complain
 		fabric.Run(t, "nvme", "disconnect", "-n", nqn)
 	}
 	noComplaints(t)
