@@ -79,10 +79,11 @@ func stopDaemons() error {
 	return nil
 }
 
-// disconnectAll deletes every fabrics controller. The deletions run side by side, as one can take long.
+// disconnectAll deletes every fabrics controller. The deletions run side by side, as one can take long. One that is refused is asked for
+// again: the kernel refuses it for a controller that it is still connecting, for a worker that was killed in the middle of that.
 func disconnectAll() error {
 	deadline := time.Now().Add(90 * time.Second)
-	asked := make(map[string]bool)
+	var asked sync.Map // names that the kernel is about to delete
 	for {
 		left := controllers()
 		if len(left) == 0 {
@@ -95,9 +96,11 @@ func disconnectAll() error {
 			return fmt.Errorf("still there:\n%s", describe(left))
 		}
 		for _, c := range left {
-			if !asked[c.Name] {
-				asked[c.Name] = true
-				go func() { _ = put("/sys/class/nvme/"+c.Name+"/delete_controller", "1") }() // what stays is seen above
+			if _, already := asked.LoadOrStore(c.Name, true); !already {
+				go func() {
+					_ = put("/sys/class/nvme/"+c.Name+"/delete_controller", "1") // what stays is seen above
+					asked.Delete(c.Name)
+				}()
 			}
 		}
 		time.Sleep(20 * time.Millisecond)
