@@ -126,11 +126,11 @@ func late(after time.Duration) func(net.Conn) {
 // stopped stops a unit and fails the test when that takes longer than 5 s or leaves it in another state than inactive.
 func stopped(t *testing.T, unit string) {
 	t.Helper()
-	started := time.Now()
+	stalls, started := fabric.WatchStalls(t), time.Now()
 	fabric.Stop(t, unit)
 	took := time.Since(started)
 	t.Logf("systemctl stop %s: %v", unit, took.Round(time.Millisecond))
-	if took > fabric.Slow(5*time.Second) {
+	if fabric.TooLong(started, 5*time.Second, stalls) {
 		t.Errorf("systemctl stop %s took %v", unit, took)
 	}
 	if state, result := fabric.Property(t, unit, "ActiveState"), fabric.Property(t, unit, "Result"); state != "inactive" || result != "success" {

@@ -9,8 +9,9 @@ import (
 // Stalls holds when this machine did not run a process that was due. An emulated machine on a busy host does that, and a
 // bound on time that is below it would say nothing about the program under test.
 type Stalls struct {
-	mu  sync.Mutex
-	all []stall
+	heartbeat time.Duration
+	mu        sync.Mutex
+	all       []stall
 }
 
 type stall struct {
@@ -18,12 +19,17 @@ type stall struct {
 	took time.Duration
 }
 
-const heartbeat = 5 * time.Millisecond
-
 // WatchStalls notes stalls until the end of the test.
 func WatchStalls(t testing.TB) *Stalls {
 	t.Helper()
-	s := &Stalls{}
+	s, end := watch(5 * time.Millisecond)
+	t.Cleanup(end)
+	return s
+}
+
+// watch notes stalls that are longer than a heartbeat until end is called.
+func watch(heartbeat time.Duration) (s *Stalls, end func()) {
+	s = &Stalls{heartbeat: heartbeat}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -45,11 +51,10 @@ func WatchStalls(t testing.TB) *Stalls {
 			tick.Reset(heartbeat)
 		}
 	}()
-	t.Cleanup(func() {
+	return s, func() {
 		close(stop)
 		<-done
-	})
-	return s
+	}
 }
 
 // Between is the sum of the stalls in a span of time.
@@ -58,7 +63,7 @@ func (s *Stalls) Between(from, to time.Time) time.Duration {
 	defer s.mu.Unlock()
 	var sum time.Duration
 	for _, one := range s.all {
-		if one.from.Before(to) && one.from.Add(one.took+heartbeat).After(from) {
+		if one.from.Before(to) && one.from.Add(one.took+s.heartbeat).After(from) {
 			sum += one.took
 		}
 	}

@@ -15,9 +15,12 @@ import (
 // spawned is how long a process takes to start and end in the VM of an unloaded build machine.
 const spawned = 30 * time.Millisecond
 
-// Slowness says how many times slower than that this machine is, between 1 and 10: an emulated one can share its
-// processors with anybody, and a bound on time would say nothing about the program under test.
-var Slowness = sync.OnceValue(func() float64 {
+// Slowness says how many times slower than that this machine was when it was asked first, between 1 and 10: an emulated one can
+// share its processors with anybody, and a bound on time would say nothing about the program under test.
+var Slowness = sync.OnceValue(slowness)
+
+// slowness measures it.
+func slowness() float64 {
 	var all [9]time.Duration
 	for i := range all {
 		start := time.Now()
@@ -26,17 +29,28 @@ var Slowness = sync.OnceValue(func() float64 {
 	}
 	slices.Sort(all[:])
 	return min(max(float64(all[len(all)/2])/float64(spawned), 1), 10)
-})
+}
 
 // Slow is d as this machine needs it.
 func Slow(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
 
-// Eventually calls check every 10 ms until it returns nil; the test ends when it has not done so in time, which is longer
-// where the machine is slow. A check that takes
+// TooLong says whether more time than bound has passed since start, which is more where the machine is slow: it was when it was
+// measured first, or it is now. The time in which it stood still does not count.
+func TooLong(start time.Time, bound time.Duration, stalls *Stalls) bool {
+	now := time.Now()
+	if now.Sub(start) <= Slow(bound) {
+		return false
+	}
+	most := max(Slow(bound), time.Duration(float64(bound)*slowness()))
+	return now.Sub(start)-stalls.Between(start, now) > most
+}
+
+// Eventually calls check every 10 ms until it returns nil; the test ends when it has not done so in time, as TooLong has it. A check that takes
 // longer than that is called less often: looking must not keep an emulated machine from what is waited for.
 func Eventually(t testing.TB, within time.Duration, check func() error) time.Duration {
 	t.Helper()
-	within = Slow(within)
+	stalls, end := watch(20 * time.Millisecond)
+	defer end()
 	start := time.Now()
 	for {
 		began := time.Now()
@@ -44,8 +58,8 @@ func Eventually(t testing.TB, within time.Duration, check func() error) time.Dur
 		if err == nil {
 			return time.Since(start)
 		}
-		if time.Since(start) > within {
-			t.Fatalf("not within %v: %v", within, err)
+		if TooLong(start, within, stalls) {
+			t.Fatalf("not within %v: %v", Slow(within), err)
 		}
 		time.Sleep(max(10*time.Millisecond, time.Since(began)))
 	}
