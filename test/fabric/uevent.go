@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +32,7 @@ type Recorder struct {
 // Record starts to record the kernel's uevents (netlink group 1) until the end of the test.
 func Record(t testing.TB) *Recorder {
 	t.Helper()
+	awaitAnnounced()
 	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, syscall.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +58,20 @@ func Record(t testing.TB) *Recorder {
 		}
 	})
 	return r
+}
+
+// awaitAnnounced waits until the kernel has told of every controller that is gone: it takes the name out of its class, by which the tests know
+// the controllers, announces the removal, and takes the device away in the end (device_del in drivers/base/core.c).
+func awaitAnnounced() {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		devices, _ := filepath.Glob("/sys/devices/virtual/nvme-fabrics/ctl/nvme*")
+		if !slices.ContainsFunc(devices, func(d string) bool {
+			_, err := os.Stat("/sys/class/nvme/" + filepath.Base(d))
+			return err != nil
+		}) {
+			return
+		}
+	}
 }
 
 func (r *Recorder) read(socket *os.File) {
