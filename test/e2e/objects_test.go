@@ -43,17 +43,24 @@ func TestObjects(t *testing.T) {
 	a, b := subs[0].NQN, subs[1].NQN
 	for _, nqn := range []string{a, b} {
 		fabric.BlockDevice(t, reaction, nqn, 1)
-		o := objects(t, "stacctl")[nqn]
-		if o.State != "connected" || o.KernelState != "live" || o.Owner != "stas" || !strings.HasPrefix(o.Subsystem, "nvme-subsys") ||
-			len(o.BlockDevices) != 1 || o.SrcAddr == "" || len(o.PendingChanges) != 0 || len(o.Reasons) != 1 || !strings.Contains(o.Reasons[0], address) {
-			t.Errorf("%s: %+v", nqn, o)
-		}
+		// The worker has registered it before it tells stacd that it is connected.
+		fabric.Eventually(t, reaction, func() error {
+			o := objects(t, "stacctl")[nqn]
+			if o.State != "connected" || o.KernelState != "live" || o.Owner != "stas" || !strings.HasPrefix(o.Subsystem, "nvme-subsys") ||
+				len(o.BlockDevices) != 1 || o.SrcAddr == "" || len(o.PendingChanges) != 0 || len(o.Reasons) != 1 || !strings.Contains(o.Reasons[0], address) {
+				return fmt.Errorf("%s: %+v", nqn, o)
+			}
+			return nil
+		})
 	}
-	for _, o := range objects(t, "stafctl") {
-		if o.SessionState != "held" || o.Records < 2 || o.PageReadTime == 0 || o.Owner != "stas" || !strings.Contains(strings.Join(o.Origins, " "), "stafd.conf:") {
-			t.Errorf("%+v", o)
+	fabric.Eventually(t, reaction, func() error {
+		for _, o := range objects(t, "stafctl") {
+			if o.SessionState != "held" || o.Records < 2 || o.PageReadTime == 0 || o.Owner != "stas" || !strings.Contains(strings.Join(o.Origins, " "), "stafd.conf:") {
+				return fmt.Errorf("%+v", o)
+			}
 		}
-	}
+		return nil
+	})
 
 	fabric.Run(t, "stacctl", "disconnect", a)
 	if live := fabric.Live(t, a); len(live) != 0 {
