@@ -52,7 +52,7 @@ func registered(t *testing.T, events *fabric.Recorder, entries *fabric.Entries, 
 		return nil
 	})
 	all := entries.All()
-	bound := fabric.Slow(100 * time.Millisecond)
+	bound := fabric.SlowNow(100 * time.Millisecond)
 	var late []string
 	for _, e := range events.Events() {
 		if e.Env["NVME_EVENT"] != "connected" {

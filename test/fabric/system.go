@@ -34,6 +34,11 @@ func slowness() float64 {
 // Slow is d as this machine needs it.
 func Slow(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
 
+// SlowNow is d as this machine needs it now, measured anew; not less than Slow.
+func SlowNow(d time.Duration) time.Duration {
+	return max(Slow(d), time.Duration(float64(d)*slowness()))
+}
+
 // TooLong says whether more time than bound has passed since start, which is more where the machine is slow: it was when it was
 // measured first, or it is now. The time in which it stood still does not count.
 func TooLong(start time.Time, bound time.Duration, stalls *Stalls) bool {
@@ -41,7 +46,7 @@ func TooLong(start time.Time, bound time.Duration, stalls *Stalls) bool {
 	if now.Sub(start) <= Slow(bound) {
 		return false
 	}
-	most := max(Slow(bound), time.Duration(float64(bound)*slowness()))
+	most := SlowNow(bound)
 	return now.Sub(start)-stalls.Between(start, now) > most
 }
 
