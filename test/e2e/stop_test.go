@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,18 +109,39 @@ func (i *initialized) serve(c net.Conn) {
 	_, _ = c.Write(answer)
 }
 
-// late passes everything on to the real target, after a while.
-func late(after time.Duration) func(net.Conn) {
+// gate holds connections up until it is opened. The end of the test opens it.
+type gate struct {
+	opened chan struct{}
+	once   sync.Once
+}
+
+func newGate(t *testing.T) *gate {
+	g := &gate{opened: make(chan struct{})}
+	t.Cleanup(g.open)
+	return g
+}
+
+func (g *gate) open() { g.once.Do(func() { close(g.opened) }) }
+
+// late passes everything on to the real target once the gate is open. ICReq and its answer pass before that: the kernel waits for
+// ten seconds only for the one, and for a minute for what comes next.
+func late(now *atomic.Pointer[gate]) func(net.Conn) {
 	return func(c net.Conn) {
-		time.Sleep(after)
+		defer func() { _ = c.Close() }()
 		target, err := net.Dial("tcp", net.JoinHostPort(address, fmt.Sprint(service)))
 		if err != nil {
-			_ = c.Close()
 			return
 		}
+		defer func() { _ = target.Close() }()
+		if _, err := io.CopyN(target, c, 128); err != nil {
+			return
+		}
+		if _, err := io.CopyN(c, target, 128); err != nil {
+			return
+		}
+		<-now.Load().opened
 		go func() { _, _ = io.Copy(target, c); _ = target.Close() }()
 		_, _ = io.Copy(c, target)
-		_ = c.Close()
 	}
 }
 
@@ -145,10 +167,20 @@ func TestStopWhilePending(t *testing.T) {
 	lines := []string{fmt.Sprintf("transport=tcp;traddr=%s;trsvcid=%d;nqn=%s", address, service, subs[0].NQN)}
 	unanswered := newInitialized()
 	var pending []<-chan struct{}
+	// The kernel gives up who is silent after ten seconds, in which a slow machine may not have started stacd again: the one that the
+	// first worker is at has a minute.
+	var first sync.Once
 	for n := range 20 {
-		handler, name := silent, "silent"
+		handler, name := func(c net.Conn) {
+			serve := silent
+			first.Do(func() { serve = unanswered.serve })
+			serve(c)
+		}, "silent"
 		if n%2 == 0 {
-			handler, name = unanswered.serve, "initialized"
+			handler, name = func(c net.Conn) {
+				first.Do(func() {})
+				unanswered.serve(c)
+			}, "initialized"
 		}
 		address := fmt.Sprintf("127.0.1.%d", n+1)
 		pending = append(pending, listen(t, address+":4420", handler))
@@ -202,7 +234,9 @@ func merge(all []<-chan struct{}) <-chan struct{} {
 func TestStopWhileConnecting(t *testing.T) {
 	_, subs := serve(t, 2)
 	noProbe(t)
-	accepted := listen(t, "127.0.1.1:4420", late(2*time.Second))
+	var pending atomic.Pointer[gate]
+	pending.Store(newGate(t))
+	accepted := listen(t, "127.0.1.1:4420", late(&pending))
 	via := func(s *fabric.Subsystem) string {
 		return "transport=tcp;traddr=127.0.1.1;trsvcid=4420;nr-io-queues=1;nqn=" + s.NQN
 	}
@@ -216,6 +250,7 @@ func TestStopWhileConnecting(t *testing.T) {
 	if n := events.Count("change", "connected"); n != 0 {
 		t.Fatalf("%d were connected before the stop: the test proves nothing", n)
 	}
+	pending.Load().open()
 	awaitOwned(t, 30*time.Second, subs[0])
 	registered(t, events, entries, stalls)
 	before := iocs(t)
@@ -235,9 +270,11 @@ func TestStopWhileConnecting(t *testing.T) {
 		<-accepted
 	}
 	fabric.Configure(t, "stacd.conf", controllers(via(subs[0]), via(subs[1])))
+	pending.Store(newGate(t))
 	fabric.Start(t, "stacd")
 	<-accepted
 	fabric.Restart(t, "stacd")
+	pending.Load().open()
 	awaitOwned(t, 40*time.Second, subs...)
 	events.NoneRemoved(t)
 	if n := len(iocs(t)); n != 2 {
