@@ -167,8 +167,8 @@ func TestFinderAnnounced(t *testing.T) {
 
 	// Out of reach, too: it is forgotten when the time is over.
 	must(t, f.SetPort("cdc", fabricsim.PortDown))
+	began := time.Now() // it is lost before nvme-cli has ended
 	fabric.Run(t, "nvme", "disconnect", "-d", c.Name)
-	began := time.Now()
 	fabric.Eventually(t, 15*time.Second, func() error {
 		if d, there := seenDCs(t)[at]; there && d.Disposition != "forgotten" {
 			return fmt.Errorf("still there, %s", d.SessionState)
