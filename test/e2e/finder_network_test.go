@@ -185,7 +185,8 @@ func TestFinderOverflow(t *testing.T) {
 	pid := fabric.MainPID(t, "stafd")
 	used := cpuTime(t, pid)
 	fabric.Never(t, 3*time.Second, u.gone)
-	if used = cpuTime(t, pid) - used; used > 300*time.Millisecond {
+	// A slow machine needs more of it for the same; what looks at the sockets over and over takes all three seconds.
+	if used = cpuTime(t, pid) - used; used > min(fabric.SlowNow(300*time.Millisecond), 2*time.Second) {
 		t.Errorf("stafd used %v of the processor in 3 s in which nothing happened", used)
 	}
 	u.proven(t)
