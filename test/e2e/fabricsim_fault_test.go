@@ -47,7 +47,7 @@ func TestSimBreaks(t *testing.T) {
 		options string
 		log     string
 	}{
-		{fabricsim.FaultConfig{Action: "drop-after=2s", Times: 1}, "", "Reconnecting in 1 seconds"},
+		{fabricsim.FaultConfig{Action: "drop-after=5s", Times: 1}, "", "Reconnecting in 1 seconds"},
 		{fabricsim.FaultConfig{Step: "keep-alive", Action: "silent", Times: 1}, ",keep_alive_tmo=1", recovery},
 		{fabricsim.FaultConfig{Step: "read", Action: "close", Times: 1}, "", recovery},
 		{fabricsim.FaultConfig{Step: "read", Action: "truncate", Times: 1}, "", recovery},
@@ -76,7 +76,7 @@ func TestSimBreaks(t *testing.T) {
 				must(t, f.AddFault(tt.fault))
 				must(t, readBlock(device))
 			}
-			awaitLog(t, 10*time.Second, tt.log)
+			awaitLog(t, 15*time.Second, tt.log)
 			must(t, f.RemoveFault("x"))
 			fabric.AwaitLive(t, 10*time.Second, nqn)
 			must(t, readBlock(device))
