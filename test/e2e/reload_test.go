@@ -34,7 +34,14 @@ func TestReloadSaysWhatWaits(t *testing.T) {
 		status := func() string {
 			return strings.TrimSpace(fabric.Run(t, "systemctl", "show", "-P", "StatusText", daemon))
 		}
-		m := waits.FindAllStringSubmatch(fabric.Journal(t, began, daemon), -1)
+		// systemd waits for what the daemon says when it has begun to reload; it may begin after the signal was sent.
+		var m [][]string
+		fabric.Eventually(t, reaction, func() error {
+			if m = waits.FindAllStringSubmatch(fabric.Journal(t, began, daemon), -1); len(m) == 0 {
+				return fmt.Errorf("%s does not say what waits", daemon)
+			}
+			return nil
+		})
 		if len(m) != 1 || m[0][1] != want[0] || m[0][2] != want[1] {
 			t.Fatalf("%s said %q, want %q once", daemon, m, want)
 		}
@@ -52,6 +59,12 @@ func TestReloadSaysWhatWaits(t *testing.T) {
 			return nil
 		})
 	}
+	fabric.Eventually(t, 20*time.Second, func() error { // or its discovery controller is only being made
+		if state := sessionState(t); state != "held" {
+			return fmt.Errorf("stafd's session is %s", state)
+		}
+		return nil
+	})
 	awaitOwned(t, 10*time.Second, subs...)
 	for _, c := range fabric.Controllers(t) {
 		want := "19"
