@@ -108,7 +108,7 @@ func (r *run) arguments(image, share, accel string) []string {
 	args := strings.Fields(accel)
 	args = append(args, "-nodefaults", "-machine", "q35,sata=off,smbus=off,i8042=off,vmport=off", "-smp", strconv.Itoa(r.cpus), "-m", strconv.Itoa(r.memory),
 		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", filepath.Join(image, "initrd"),
-		"-append", "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr audit=0 nowatchdog tsc=reliable net.ifnames=0 systemd.show_status=0",
+		"-append", "console=ttyS0 loglevel=5 panic=-1 no_timer_check mitigations=off nokaslr audit=0 nowatchdog tsc=reliable net.ifnames=0 systemd.show_status=0",
 		"-drive", "if=virtio,format=raw,snapshot=on,cache=unsafe,file="+filepath.Join(image, "disk.img"),
 		"-virtfs", "local,path="+share+",mount_tag=host,security_model=none,multidevs=remap",
 		"-device", "virtio-rng-pci", "-nic", "none", "-display", "none", "-no-reboot",
