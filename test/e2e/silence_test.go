@@ -56,7 +56,7 @@ func TestDiscoveryUnreachable(t *testing.T) {
 		do   func()
 	}{
 		{"page kept", func() {}},
-		{"page lost", func() { fabric.Run(t, "find", "/run/stafd", "-type", "f", "-delete") }},
+		{"page lost", func() { fabric.Run(t, "find", "/run/stafd", "-ignore_readdir_race", "-type", "f", "-delete") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fabric.Stop(t, "stacd")

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -192,11 +193,14 @@ func TestStopWhilePending(t *testing.T) {
 	reached := merge(pending)
 
 	fabric.Start(t, "stacd")
-	select {
-	case <-reached:
-	case <-time.After(fabric.Slow(20 * time.Second)):
-		t.Fatal("no connect reached a listener")
-	}
+	fabric.Eventually(t, 20*time.Second, func() error {
+		select {
+		case <-reached:
+			return nil
+		default:
+			return errors.New("no connect reached a listener")
+		}
+	})
 	stopped(t, "stacd")
 
 	// The worker of the first run is still in the kernel, and holds up the one of the second there.
