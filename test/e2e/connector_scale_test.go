@@ -129,8 +129,8 @@ func TestDeadAddresses(t *testing.T) {
 	with := run(true)
 	t.Logf("%d live %v after systemctl start, %v beside %d dead discovery controllers and %d dead addresses", good,
 		without.Round(10*time.Millisecond), with.Round(10*time.Millisecond), deadDCs, deadIOCs)
-	// Each dead address that reached the kernel would cost three seconds.
-	if limit := without*5/4 + 3*time.Second; with > limit {
+	// Each dead address that reached the kernel would cost three seconds. How fast an emulated machine is differs within a run, too.
+	if limit := 2*without + 5*time.Second; with > limit {
 		t.Errorf("%v beside the dead, %v without", with, without)
 	}
 }
@@ -151,11 +151,11 @@ func TestLostForLonger(t *testing.T) {
 		events.Await(t, time.Minute, 2, "remove", "")
 		pause(t, 12*time.Second)
 		port.Up(t)
-		up := time.Now()
+		stalls, up := fabric.WatchStalls(t), time.Now()
 		fabric.AwaitLive(t, patience, subs[0].NQN)
 		took := time.Since(up)
 		t.Logf("round %d: live %v after the target was back", round+1, took.Round(10*time.Millisecond))
-		if took > 5*time.Second {
+		if fabric.TooLong(up, 5*time.Second, stalls) {
 			t.Errorf("made again only %v after the target was back", took)
 		}
 		fabric.Eventually(t, 20*time.Second, func() error {
