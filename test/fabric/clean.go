@@ -181,11 +181,13 @@ func removeAll(pattern string) error {
 }
 
 func removeLinks() error {
+	there := func(l string) bool { _, err := os.Stat("/sys/class/net/" + l); return err == nil }
 	for _, l := range links {
-		if _, err := os.Stat("/sys/class/net/" + l); err != nil {
+		if !there(l) {
 			continue
 		}
-		if _, err := output("ip", "link", "del", l); err != nil {
+		// One end of a pair goes by itself some time after the network namespace of the other was deleted.
+		if _, err := output("ip", "link", "del", l); err != nil && there(l) {
 			return err
 		}
 	}
