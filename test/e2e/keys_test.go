@@ -55,25 +55,28 @@ func asNobody(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// closed fails the test when somebody but root can read the secrets that sysfs has of the controllers.
+// closed fails the test when somebody but root can read the secrets that sysfs has of the controllers. Those of a controller that is being
+// connected are open for the moment that the kernel takes to make it, and gone with it, maybe to come again, when the connect fails.
 func closed(t *testing.T) {
 	t.Helper()
 	n := 0
 	for _, c := range fabric.Controllers(t) {
 		for _, attribute := range []string{"dhchap_secret", "dhchap_ctrl_secret"} {
-			path := filepath.Join("/sys/class/nvme", c.Name, attribute)
-			info, err := os.Stat(path)
-			if errors.Is(err, os.ErrNotExist) {
-				continue // the kernel shows none where none was given
-			}
-			if err != nil {
-				t.Error(err)
+			path, there := filepath.Join("/sys/class/nvme", c.Name, attribute), false
+			fabric.Eventually(t, time.Second, func() error {
+				info, err := os.Stat(path)
+				if there = err == nil; there && info.Mode().Perm() != 0o600 {
+					return fmt.Errorf("%s has mode %04o", path, info.Mode().Perm())
+				}
+				if errors.Is(err, os.ErrNotExist) {
+					return nil // the kernel shows none where none was given
+				}
+				return err
+			})
+			if !there || c.State != "live" {
 				continue
 			}
 			n++
-			if info.Mode().Perm() != 0o600 {
-				t.Errorf("%s has mode %04o", path, info.Mode().Perm())
-			}
 			if out, err := asNobody("cat", path); err == nil || !strings.Contains(out, "Permission denied") {
 				t.Errorf("nobody can read %s: %v", path, err)
 			}
