@@ -29,8 +29,9 @@ func BlockDevice(t testing.TB, within time.Duration, nqn string, id int) string 
 			}
 			name := strings.Replace(filepath.Base(filepath.Dir(n)), "nvme-subsys", "nvme", 1)
 			device = fmt.Sprintf("/dev/%sn%d", name, id)
-			if _, err := os.Stat(device); err == nil {
-				return nil
+			// The kernel makes the node a moment before it can be opened (block/genhd.c, device_add_disk).
+			if f, err := os.Open(device); err == nil {
+				return f.Close()
 			}
 		}
 		return fmt.Errorf("%s has no block device for namespace %d", nqn, id)
