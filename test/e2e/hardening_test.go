@@ -14,19 +14,25 @@ import (
 
 // TestHardening looks at what the running daemons and their workers may do.
 func TestHardening(t *testing.T) {
-	connected(t, 1)
+	_, subs := connected(t, 1)
 	for _, d := range []struct {
 		unit         string
 		capabilities uint64
 		exposure     float64
+		work         []string // has its worker at work: it goes after ten seconds without
 	}{
-		{"stafd", 1 << 21, 2.3}, // CAP_SYS_ADMIN (include/uapi/linux/capability.h)
-		{"stacd", 0, 2.1},
+		{"stafd", 1 << 21, 2.3, []string{"stafctl", "refresh", address}}, // CAP_SYS_ADMIN (include/uapi/linux/capability.h)
+		{"stacd", 0, 2.1, []string{"stacctl", "reconnect", subs[0].NQN}},
 	} {
-		processes := strings.Fields(content(t, "/sys/fs/cgroup"+fabric.Property(t, d.unit, "ControlGroup")+"/cgroup.procs"))
-		if len(processes) < 2 {
-			t.Errorf("%s has no worker", d.unit)
-		}
+		group := fabric.Property(t, d.unit, "ControlGroup")
+		fabric.Run(t, d.work[0], d.work[1:]...)
+		var processes []string
+		fabric.Eventually(t, reaction, func() error {
+			if processes = strings.Fields(content(t, "/sys/fs/cgroup"+group+"/cgroup.procs")); len(processes) < 2 {
+				return fmt.Errorf("%s has no worker", d.unit)
+			}
+			return nil
+		})
 		for _, pid := range processes {
 			status := map[string]string{}
 			for line := range strings.Lines(content(t, "/proc/"+pid+"/status")) {
