@@ -162,10 +162,10 @@ func TestOwnerAppearsBeforeTheAction(t *testing.T) {
 	// The worker is stopped in the middle of a connect: what it is asked for from now on waits. By then the kernel must have
 	// opened all its sockets, which the signal would keep it from.
 	slowlyAt(t, f, "sim3", nvmetcp.StepIOConnect, 3*time.Second)
-	seq, pid := lastEvent(f), worker(t, "stacd")
+	seq := lastEvent(f)
 	must(t, f.AddToZone("here", "sim3"))
 	awaitStep(t, f, seq, "sim3", nvmetcp.StepIOConnect)
-	release := halt(t, pid)
+	release := halt(t, worker(t, "stacd"))          // not the one of before, which goes after ten seconds without work
 	fabric.AwaitLive(t, patience, simPrefix+"sim3") // the kernel is through
 	must(t, f.RemoveFromZone("here", "sim2"))
 	fabric.Eventually(t, patience, func() error {
