@@ -27,6 +27,12 @@ func TestFinderReferrals(t *testing.T) {
 	startStafd(t, noMDNS+controllers("transport=tcp;traddr=127.0.0.1;trsvcid=8100"))
 	for i := range 5 {
 		awaitDC(t, 15*time.Second, fmt.Sprintf("127.0.0.1:%d", 8100+i))
+		fabric.Eventually(t, 5*time.Second, func() error {
+			if pageReads(f.Events(0), fmt.Sprintf("p%d", i)) == 0 {
+				return fmt.Errorf("d%d has not been read", i)
+			}
+			return nil
+		})
 	}
 	fabric.Never(t, 3*time.Second, func() error {
 		if n := connects(f.Events(0), ""); n > 5 {
