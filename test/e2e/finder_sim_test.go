@@ -66,7 +66,7 @@ type seenDC struct {
 func seenDCs(t *testing.T) map[string]seenDC {
 	t.Helper()
 	var info struct{ Objects []seenDC }
-	out := fabric.Run(t, "stafctl", "status", "-o", "json")
+	out := ask(t, "stafctl", "status", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &info); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -22,11 +22,29 @@ type shownObject struct {
 	PageReadTime                                                                                                 int64
 }
 
+// ask gives what a tool prints once its daemon answers: systemd has started one when it is at work, and it takes its name on the bus
+// after that.
+func ask(t *testing.T, tool string, args ...string) string {
+	t.Helper()
+	var out []byte
+	fabric.Eventually(t, 10*time.Second, func() error {
+		var messages strings.Builder
+		cmd := exec.Command(tool, args...)
+		cmd.Stderr = &messages
+		var err error
+		if out, err = cmd.Output(); err != nil {
+			return fmt.Errorf("%s %s: %w: %s", tool, strings.Join(args, " "), err, messages.String())
+		}
+		return nil
+	})
+	return string(out)
+}
+
 // objects asks a tool for the objects of its daemon, by NQN.
 func objects(t *testing.T, tool string) map[string]shownObject {
 	t.Helper()
 	var info struct{ Objects []shownObject }
-	out := fabric.Run(t, tool, "status", "-o", "json")
+	out := ask(t, tool, "status", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &info); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -86,7 +86,7 @@ func awaitKnown(t *testing.T, devices map[string]string) {
 	t.Helper()
 	fabric.Eventually(t, 60*time.Second, func() error {
 		var list []map[string]string
-		out := fabric.Run(t, "stacctl", "ls", "-o", "json")
+		out := ask(t, "stacctl", "ls", "-o", "json")
 		if err := json.Unmarshal([]byte(out), &list); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
