@@ -57,7 +57,7 @@ func ReadOnly(t testing.TB, dir string) (end func()) {
 	end = func() {
 		if mounted {
 			mounted = false
-			Run(t, "umount", dir)
+			Run(t, "umount", "--lazy", dir) // whatever has a file there open at the moment
 		}
 	}
 	Run(t, "mount", "--bind", dir, dir)
