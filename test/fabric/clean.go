@@ -84,10 +84,11 @@ func stopDaemons() error {
 func disconnectAll() error {
 	deadline := time.Now().Add(90 * time.Second)
 	var asked sync.Map // names that the kernel is about to delete
+	deleted := false
 	for {
 		left := controllers()
 		if len(left) == 0 {
-			if len(asked) > 0 {
+			if deleted {
 				_ = Settle() // what udev still does after so long is no fault of the test
 			}
 			return nil
@@ -96,6 +97,7 @@ func disconnectAll() error {
 			return fmt.Errorf("still there:\n%s", describe(left))
 		}
 		for _, c := range left {
+			deleted = true
 			if _, already := asked.LoadOrStore(c.Name, true); !already {
 				go func() {
 					_ = put("/sys/class/nvme/"+c.Name+"/delete_controller", "1") // what stays is seen above

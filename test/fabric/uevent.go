@@ -133,8 +133,10 @@ func (e Uevent) is(action, event string) bool {
 // machine from those who make them.
 func (r *Recorder) Await(t testing.TB, within time.Duration, n int, action, event string) {
 	t.Helper()
-	within = Slow(within)
-	late := time.After(within)
+	stalls, end := watch(20 * time.Millisecond)
+	defer end()
+	start, late := time.Now(), time.NewTimer(Slow(within))
+	defer late.Stop()
 	for have, seen := 0, 0; ; {
 		r.mu.Lock()
 		fresh, more := r.events[seen:], r.more
@@ -150,8 +152,11 @@ func (r *Recorder) Await(t testing.TB, within time.Duration, n int, action, even
 		}
 		select {
 		case <-more:
-		case <-late:
-			t.Fatalf("not within %v: %d of %d events %s %s", within, have, n, action, event)
+		case <-late.C:
+			if TooLong(start, within, stalls) {
+				t.Fatalf("not within %v: %d of %d events %s %s", Slow(within), have, n, action, event)
+			}
+			late.Reset(time.Second)
 		}
 	}
 }
