@@ -83,8 +83,8 @@ func newQueue(c net.Conn, resp *ICResp, id uint16, depth, inCapsule, maxData int
 }
 
 // exec sends a command and waits for its completion. out is data for the
-// controller, in is filled by it; at most one of them is given. When ctx ends
-// first, the command is abandoned: in is not touched any more, out may be read until
+// controller, in is filled by it; at most one of them is given. When ctx or the queue
+// ends first, the command is abandoned: in is not touched any more, out may be read until
 // the queue is closed.
 func (q *queue) exec(ctx context.Context, sqe *SQE, out, in []byte) (CQE, error) {
 	var cid uint16
@@ -114,20 +114,28 @@ func (q *queue) exec(ctx context.Context, sqe *SQE, out, in []byte) (CQE, error)
 	default:
 		p.SQE.setSGL(sglTransport, uint32(len(out)))
 	}
-	if err := q.write(p); err != nil {
-		return CQE{}, q.failure()
-	}
+	_ = q.write(p) // what fails ends the queue
 	select {
 	case <-c.done:
 		return c.cqe, c.err
 	case <-ctx.Done():
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		c.in = nil // late data is dropped; the slot is free once the answer comes
-		return CQE{}, classify(ctx.Err(), nil)
+		return q.abandon(c, classify(ctx.Err(), nil))
 	case <-q.done:
-		return CQE{}, q.failure()
+		return q.abandon(c, q.failure())
 	}
+}
+
+// abandon gives up a command for a reason, unless its answer has come meanwhile.
+func (q *queue) abandon(c *call, reason error) (CQE, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.cqe, c.err
+	default:
+	}
+	c.in = nil // late data is dropped; the slot is free once the answer comes
+	return CQE{}, reason
 }
 
 func (q *queue) write(p PDU) error {

@@ -67,6 +67,67 @@ func TestAbandonedCommand(t *testing.T) {
 	}
 }
 
+// held is a connection on which what is sent arrives at once, but a writer learns of it only when it is let go.
+type held struct {
+	net.Conn
+	free <-chan struct{}
+}
+
+func (c held) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	<-c.free
+	return n, err
+}
+
+// An answer counts although the controller closes the connection right behind it, as many do that refuse.
+func TestAnsweredAndClosed(t *testing.T) {
+	for range 20 {
+		host, controller := net.Pipe()
+		free := make(chan struct{})
+		q := newQueue(held{host, free}, &ICResp{MaxH2CData: 4096}, 0, 4, 1024, 8192)
+		go func() {
+			defer close(free)
+			p, err := NewReader(controller, TargetSide, 4096).Next()
+			if err != nil {
+				t.Error(err)
+			} else if err := NewWriter(controller).Write(&CapsuleResp{NewCQE(p.(*CapsuleCmd).SQE.CID(), 0, 0, nvme.StatusConnectHost, 0)}); err != nil {
+				t.Error(err)
+			}
+			controller.Close()
+			<-q.done
+		}()
+		cqe, err := q.exec(t.Context(), new(SQE), nil, nil)
+		q.close()
+		if err != nil || cqe.Status() != nvme.StatusConnectHost {
+			t.Fatalf("got status %v, %v", cqe.Status(), err)
+		}
+	}
+}
+
+// Once a command has failed, its buffer is the caller's again, whatever of the answer was on its way.
+func TestFailedCommandLeavesItsBuffer(t *testing.T) {
+	q, controller := pipeQueue(t)
+	in := []byte("untouched")
+	done := make(chan error, 1)
+	go func() {
+		_, err := q.exec(t.Context(), new(SQE), nil, in)
+		done <- err
+	}()
+	p, err := NewReader(controller, TargetSide, 4096).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.end(io.ErrUnexpectedEOF) // as a keep alive that fails
+	if err := <-done; err == nil {
+		t.Fatal("the command succeeded")
+	}
+	// What the reader had in its buffer already:
+	_ = q.handle(&C2HData{CID: p.(*CapsuleCmd).SQE.CID(), Last: true, Data: []byte("too late!")}, nil)
+	if string(in) != "untouched" {
+		t.Errorf("buffer of the failed command is %q", in)
+	}
+}
+
 // A controller that asks for the same data over and over does not make the host grow.
 func TestTooManyR2T(t *testing.T) {
 	q, controller := pipeQueue(t)
