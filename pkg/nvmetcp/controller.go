@@ -188,16 +188,21 @@ func (c *Controller) clearEvent(lid uint8) {
 
 // setCC takes a write to the CC property.
 func (c *Controller) setCC(v uint32) {
+	var deleted map[uint16]*conn
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.cc&ccEnable != 0 && v&ccEnable == 0 { // controller reset
 		c.mask, c.requests, c.pending, c.retained = 0, nil, nil, nil
 		c.shut = false
+		deleted, c.io, c.queues = c.io, nil, 0
 	}
 	if v&ccShut != 0 {
 		c.shut = true
 	}
 	c.cc = v
+	c.mu.Unlock()
+	for _, q := range deleted {
+		q.close(errReset)
+	}
 }
 
 func (c *Controller) enabled() bool {

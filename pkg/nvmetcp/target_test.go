@@ -290,6 +290,38 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// A controller reset deletes the I/O queues (Base 3.7.2): the host may connect the same ones again.
+func TestResetDeletesIOQueues(t *testing.T) {
+	target := &Target{Resolver: resolver{testSub: newDisk(1 << 20)}}
+	h := dial(t, hostConfig(serve(t, target), testSub))
+	if n, err := h.OpenQueues(t.Context(), 2); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	before := h.io
+	if err := h.setProperty(t.Context(), nvme.PropertyCC, 0x00460000); err != nil {
+		t.Fatal(err)
+	}
+	if n := target.Controllers()[0].Queues(); n != 0 {
+		t.Errorf("%d I/O queues are left", n)
+	}
+	if err := h.setProperty(t.Context(), nvme.PropertyCC, 0x00460001); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := h.OpenQueues(t.Context(), 2); n != 2 || err != nil {
+		t.Errorf("%d queues, %v", n, err)
+	}
+	for _, q := range before {
+		select {
+		case <-q.done:
+		case <-time.After(2 * time.Second):
+			t.Errorf("I/O queue %d is still connected", q.id)
+		}
+	}
+	if n := target.Controllers()[0].Queues(); n != 2 {
+		t.Errorf("%d I/O queues", n)
+	}
+}
+
 func TestDIM(t *testing.T) {
 	dir := &directory{}
 	target := &Target{Resolver: resolver{nvme.DiscoveryNQN: dir}}

@@ -22,6 +22,7 @@ var (
 	errMisbehave    = errors.New("closed on purpose")
 	errKeepAlive    = errors.New("keep-alive timeout")
 	errHostLeft     = errors.New("closed by the host")
+	errReset        = errors.New("controller reset by the host")
 )
 
 // conn is one connection of a target, which is one queue. One goroutine reads and
