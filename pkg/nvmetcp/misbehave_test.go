@@ -73,6 +73,33 @@ func TestMisbehaviour(t *testing.T) {
 	}
 }
 
+// A termination request in place of an event is sent beside what reads the host's next command.
+func TestTerminateInPlaceOfAnEvent(t *testing.T) {
+	target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{}},
+		Interceptor: intercept(func(s Step) Action {
+			if s.Name == StepAEN {
+				return Action{Corrupt: CorruptTerminate}
+			}
+			return Action{}
+		})}
+	h := dial(t, hostConfig(serve(t, target), ""))
+	if err := h.EnableEvents(t.Context(), nvme.OAESDiscovery); err != nil {
+		t.Fatal(err)
+	}
+	c := target.Controllers()[0]
+	for c.Requests() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	h.admin.c.Write([]byte{byte(TypeCapsuleCmd), 0, capsuleCmdLen, 0}) // and the rest later
+	time.Sleep(20 * time.Millisecond)
+	c.Notify(nvme.AENDiscoveryLogChange)
+	<-h.Done()
+	var term *TerminatedError
+	if !errors.As(h.Err(), &term) {
+		t.Errorf("connection ended by %v", h.Err())
+	}
+}
+
 // What one host sends must neither stop the target nor its other hosts.
 func TestTargetSurvivesNonsense(t *testing.T) {
 	target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: (&nvme.DiscoveryLog{}).Encode(0)}}}

@@ -282,7 +282,8 @@ func (c *conn) writeDamaged(p PDU, how Corruption) error {
 		return c.writeLocked(p)
 	}
 	if how == CorruptTerminate {
-		return c.writeLocked(&TermReq{FromController: true, FES: FESInvalidHeader, FEI: 0, Header: c.r.LastHeader()})
+		// Without a header that is to blame: none is, and the reader may be at the next already.
+		return c.writeLocked(&TermReq{FromController: true, FES: FESInvalidHeader, FEI: 0})
 	}
 	var b []byte
 	for _, part := range c.w.encode(p) {
