@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stas-go/stas/pkg/nvme"
@@ -95,4 +96,30 @@ func TestKeepAliveTimeoutIsSet(t *testing.T) {
 	if d := waits(0); d < 2*time.Minute {
 		t.Errorf("the target waits %s for a host that has 120 s", d)
 	}
+}
+
+// A host that is made to wait for its ICResp has no less time for its Connect.
+func TestDelayedInitializationLeavesTimeForConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := &Target{Resolver: resolver{testSub: newDisk(1 << 20)},
+			Interceptor: intercept(func(s Step) Action {
+				if s.Name == StepICReq {
+					return Action{Delay: 2 * setupTimeout}
+				}
+				return Action{}
+			})}
+		host, peer := net.Pipe()
+		served := make(chan struct{})
+		go func() { defer close(served); target.serveConn(context.Background(), peer, "") }()
+		defer func() { host.Close(); <-served }()
+		if _, err := initialize(t.Context(), host, false, false); err != nil {
+			t.Fatal(err)
+		}
+		q := newQueue(host, &ICResp{MaxH2CData: 4096}, 0, 4, 1024, 8192)
+		defer q.close()
+		h := &Host{cfg: hostConfig(Endpoint{}, testSub)}
+		if _, err := h.connectQueue(t.Context(), q, nvme.CntlIDDynamic, 32); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -139,6 +139,7 @@ func (c *conn) misbehave(act Action) error {
 		case <-c.ctx.Done():
 			return context.Cause(c.ctx)
 		}
+		c.nc.SetReadDeadline(time.Now().Add(setupTimeout)) // the host has waited, not been late
 	}
 	switch {
 	case act.Close:
