@@ -172,7 +172,7 @@ func (f *Fabric) RaiseAEN(name, host string) (int, error) {
 	n := 0
 	for _, c := range f.target.Controllers() {
 		if c.Backend() == nvmetcp.Backend(d) && (host == "" || c.HostNQN() == nqn) {
-			c.Notify(nvme.AENDiscoveryLogChange)
+			f.spawn(func() { c.Notify(nvme.AENDiscoveryLogChange) }) // a host that does not read delays nobody
 			n++
 		}
 	}

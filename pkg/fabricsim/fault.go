@@ -260,8 +260,8 @@ func (f *Fabric) startStorm(flt *fault) {
 				return
 			}
 			for _, c := range f.target.Controllers() {
-				if c.ControllerType() == nvme.ControllerDiscovery && f.concerns(flt, c.Port(), c.SubNQN(), c.HostNQN()) {
-					c.Spam(nvme.AENDiscoveryLogChange)
+				if c.ControllerType() == nvme.ControllerDiscovery && c.Requests() > 0 && f.concerns(flt, c.Port(), c.SubNQN(), c.HostNQN()) {
+					f.spawn(func() { c.Spam(nvme.AENDiscoveryLogChange) }) // a host that does not read delays nobody
 				}
 			}
 		}
