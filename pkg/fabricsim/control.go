@@ -43,6 +43,9 @@ func (f *Fabric) ServeControl(ctx context.Context, path string) error {
 		c.Close()
 		return fmt.Errorf("cannot listen on %s: another process answers there", path)
 	}
+	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("cannot listen on %s: it is there and no socket", path)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
@@ -50,8 +53,8 @@ func (f *Fabric) ServeControl(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
+	defer l.Close()
 	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
 		return fmt.Errorf("cannot protect %s: %w", path, err)
 	}
 	var wg sync.WaitGroup
@@ -62,11 +65,13 @@ func (f *Fabric) ServeControl(ctx context.Context, path string) error {
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			// Out of file descriptors: no reason to end the fabric, which may have them all itself.
+			select {
+			case <-time.After(20 * time.Millisecond):
+				continue
+			case <-ctx.Done():
 				return nil
 			}
-			l.Close()
-			return fmt.Errorf("cannot accept on %s: %w", path, err)
 		}
 		wg.Go(func() {
 			defer c.Close()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -164,4 +165,57 @@ func FuzzControlLine(f *testing.F) {
 		}
 		client.Close()
 	})
+}
+
+// Out of file descriptors for a moment is no reason to end: whoever calls then, and later, is answered.
+func TestControlSocketOutOfDescriptors(t *testing.T) {
+	f := start(t, sample)
+	path := serveControl(t, f)
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := os.NewFile(uintptr(fd), "control")
+	defer c.Close()
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: path})
+	time.Sleep(50 * time.Millisecond)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, `{"op":"zone ls"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err != nil || !strings.Contains(string(got), "result") {
+		t.Errorf("who called then got %q, %v", got, err)
+	}
+	if err := Call(t.Context(), path, Request{Op: "zone ls"}, nil); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Only a socket is replaced: a path that is given by mistake costs nobody a file.
+func TestControlSocketReplacesNoFile(t *testing.T) {
+	f := start(t, sample)
+	path := filepath.Join(t.TempDir(), "lab.ini")
+	if err := os.WriteFile(path, []byte(sample), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := f.ServeControl(ctx, path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a control socket in place of a file: %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != sample {
+		t.Errorf("the file is gone: %v", err)
+	}
 }
