@@ -3,6 +3,7 @@ package fabricsim
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,5 +177,22 @@ func TestFaultOfAHostThatIsNotKnownYet(t *testing.T) {
 			t.Fatalf("another host at %s: %v", step, err)
 		}
 		h.Close()
+	}
+}
+
+// Who has left by himself is dropped no more: nothing waits for that, and nothing tells of it.
+func TestDropOfAHostThatHasLeft(t *testing.T) {
+	f := start(t, sample)
+	if err := f.AddFault(FaultConfig{Name: "drop", Action: "drop-after=1s"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []string{"", "nqn.2024-01.org.example:s1"} {
+		connect(t, f, "p1", alice, sub).Close()
+	}
+	time.Sleep(1300 * time.Millisecond)
+	for _, e := range f.Events(0) {
+		if e.Kind == "fault" && strings.HasSuffix(e.Detail, "drop-after=1s") && e.Cntlid != 0 {
+			t.Errorf("event %+v", e)
+		}
 	}
 }

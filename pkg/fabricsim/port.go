@@ -164,6 +164,7 @@ func (f *Fabric) dropLater(c *nvmetcp.Controller) {
 		case <-time.After(flt.span):
 			f.events.add(Event{Kind: "fault", Host: c.HostNQN(), Subsystem: c.SubNQN(), Cntlid: c.ID(), Detail: flt.Name + ": " + flt.Action})
 			c.Close()
+		case <-c.Done():
 		case <-f.ctx.Done():
 		}
 	})

@@ -89,6 +89,9 @@ func (c *Controller) Queues() int {
 // It does not wait.
 func (c *Controller) Close() { c.admin.close(errTargetClosed) }
 
+// Done is closed when the controller's admin queue ends.
+func (c *Controller) Done() <-chan struct{} { return c.admin.ctx.Done() }
+
 // eventBit is the bit of OAES that stands for an event; 0 for events that cannot be turned off.
 func eventBit(e nvme.AsyncEvent) uint32 {
 	if e.Type() != nvme.EventTypeNotice {
