@@ -259,6 +259,9 @@ func (f *Fabric) startStorm(flt *fault) {
 			if !slices.Contains(*f.active.Load(), flt) {
 				return
 			}
+			if !flt.strikes() {
+				continue
+			}
 			for _, c := range f.target.Controllers() {
 				if c.ControllerType() == nvme.ControllerDiscovery && c.Requests() > 0 && f.concerns(flt, c.Port(), c.SubNQN(), c.HostNQN()) {
 					f.spawn(func() { c.Spam(nvme.AENDiscoveryLogChange) }) // a host that does not read delays nobody

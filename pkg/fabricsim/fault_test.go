@@ -196,3 +196,23 @@ func TestDropOfAHostThatHasLeft(t *testing.T) {
 		}
 	}
 }
+
+// A storm raises as many events as it says.
+func TestStormOfAFewEvents(t *testing.T) {
+	f := start(t, sample)
+	h := listen(t, f, "p1", alice)
+	if err := f.AddFault(FaultConfig{Name: "storm", Action: "aen-storm=20ms", Times: 2}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	n := 0
+	for ; n < 4; n++ {
+		if _, err := h.WaitEvent(ctx); err != nil {
+			break
+		}
+	}
+	if n > 2 || n == 0 {
+		t.Errorf("%d events, want 2", n)
+	}
+}
