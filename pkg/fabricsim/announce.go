@@ -26,14 +26,20 @@ func (f *Fabric) announcePort(p *port) {
 		stop()
 	}
 	p.announced = nil
+	f.mu.RLock() // settings may change meanwhile
+	var list []DCConfig
 	for _, d := range f.dcs {
 		if d.announced && d.on(p.Name) {
-			f.announce(d, p)
+			list = append(list, d.DCConfig)
 		}
+	}
+	f.mu.RUnlock()
+	for _, d := range list {
+		f.announce(d, p)
 	}
 }
 
-func (f *Fabric) announce(d *dc, p *port) {
+func (f *Fabric) announce(d DCConfig, p *port) {
 	a := mdns.Announcement{
 		Name:     "fabricsim " + d.Name + " " + p.Name,
 		Port:     p.addr.Port(),

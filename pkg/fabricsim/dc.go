@@ -53,7 +53,7 @@ func (d *dc) checkReferrals() error {
 func (d *dc) on(port string) bool { return slices.Contains(d.Ports, port) }
 
 // nqn is what the controller calls itself.
-func (d *dc) nqn() string { return cmp.Or(d.NQN, nvme.DiscoveryNQN) }
+func (d *DCConfig) nqn() string { return cmp.Or(d.NQN, nvme.DiscoveryNQN) }
 
 // Identify describes the controller.
 func (d *dc) Identify(*nvmetcp.Controller) nvme.Identify {
