@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -217,6 +218,7 @@ func (f *Fabric) addSubsystems(c SubsystemConfig) error {
 	if !strings.Contains(pattern, "%d") {
 		pattern += "%d"
 	}
+	before := len(f.subsystems)
 	for i := 1; i <= c.Count; i++ {
 		n := strconv.Itoa(i)
 		serial := c.Serial
@@ -224,6 +226,11 @@ func (f *Fabric) addSubsystems(c SubsystemConfig) error {
 			serial += n
 		}
 		if err := f.addSubsystem(c, c.Name+n, strings.ReplaceAll(pattern, "%d", n), serial); err != nil {
+			for _, s := range f.subsystems[before:] { // all or none
+				delete(f.byName, s.name)
+				delete(f.byNQN, s.nqn)
+			}
+			f.subsystems = slices.Delete(f.subsystems, before, len(f.subsystems))
 			return err
 		}
 	}

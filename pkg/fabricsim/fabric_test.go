@@ -404,3 +404,26 @@ func TestPorts(t *testing.T) {
 		t.Errorf("at the new address: %v", err)
 	}
 }
+
+// Of subsystems that cannot all be added none is.
+func TestAddSomeSubsystems(t *testing.T) {
+	f := start(t, sample)
+	before := len(f.Subsystems())
+	c := SubsystemConfig{Name: "x", NQN: "nqn.2024-01.org.example:s", Count: 3, Ports: []string{"p1"}, BlockSize: 512}
+	if err := f.RemoveSubsystem("s1"); err != nil { // so that only the second is there already
+		t.Fatal(err)
+	}
+	if err := f.AddSubsystem(c); err == nil {
+		t.Fatal("an NQN that is there already was added")
+	}
+	if got := len(f.Subsystems()); got != before-1 {
+		t.Errorf("%d subsystems, want %d", got, before-1)
+	}
+	if err := f.RemoveSubsystem("x1"); err == nil {
+		t.Error("the first one is there")
+	}
+	c.NQN = "nqn.2024-01.org.example:x"
+	if err := f.AddSubsystem(c); err != nil {
+		t.Errorf("adding them by another name: %v", err)
+	}
+}
