@@ -427,3 +427,19 @@ func TestAddSomeSubsystems(t *testing.T) {
 		t.Errorf("adding them by another name: %v", err)
 	}
 }
+
+// A write that is under way as its subsystem goes takes no memory that nobody gives back.
+func TestWriteToARemovedSubsystem(t *testing.T) {
+	f := start(t, sample)
+	ns := f.lookup("private").Namespace(1)
+	if _, err := ns.Store.WriteAt([]byte("stas"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.RemoveSubsystem("private"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ns.Store.WriteAt([]byte("stas"), 0)
+	if used := f.pool.Used(); used != 0 {
+		t.Errorf("%d bytes are used by a subsystem that is gone; the write gave %v", used, err)
+	}
+}

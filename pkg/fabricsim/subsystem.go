@@ -10,6 +10,7 @@ import (
 
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/nvmetcp"
+	"github.com/stas-go/stas/pkg/ramdisk"
 	"github.com/stas-go/stas/pkg/version"
 )
 
@@ -195,8 +196,10 @@ func (f *Fabric) RemoveSubsystem(name string) error {
 	}
 	f.disconnect(s)
 	for i := range s.namespaces {
-		ns := &s.namespaces[i]
-		_ = ns.Store.Discard(0, ns.Blocks<<ns.BlockShift)
+		// Writes that are under way still take no memory any more.
+		if disk, ok := s.namespaces[i].Store.(*ramdisk.Disk); ok {
+			disk.Close()
+		}
 	}
 	return nil
 }

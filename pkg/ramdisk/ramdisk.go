@@ -15,6 +15,9 @@ const chunkSize = 64 << 10
 // ErrFull says that a write would take more memory than the disk's pool has.
 var ErrFull = errors.New("memory for disks is used up")
 
+// ErrClosed says that the disk has been closed.
+var ErrClosed = errors.New("disk is closed")
+
 // Pool bounds the memory of all disks made from it.
 type Pool struct {
 	limit int64
@@ -42,6 +45,7 @@ type Disk struct {
 	size uint64
 
 	mu     sync.RWMutex
+	closed bool
 	chunks map[uint64][]byte
 }
 
@@ -102,6 +106,9 @@ func (d *Disk) chunk(index uint64) ([]byte, error) {
 	if c := d.chunks[index]; c != nil {
 		return c, nil
 	}
+	if d.closed {
+		return nil, ErrClosed
+	}
 	if err := d.pool.take(); err != nil {
 		return nil, err
 	}
@@ -151,5 +158,11 @@ func (d *Disk) discard(index, off, end uint64) {
 	clear(c[max(off, start)-start : min(end, stop)-start])
 }
 
-// Close frees all memory; the disk then reads as zeros.
-func (d *Disk) Close() { _ = d.Discard(0, d.size) }
+// Close frees all memory; the disk then reads as zeros, and writes fail.
+func (d *Disk) Close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.pool.used.Add(-chunkSize * int64(len(d.chunks)))
+	d.chunks = nil
+}

@@ -38,6 +38,9 @@ func TestDiskIsAnArray(t *testing.T) {
 		if pool.Used() != 0 {
 			t.Fatalf("%d bytes are used after Close", pool.Used())
 		}
+		if _, err := d.WriteAt(model[:1], 0); !errors.Is(err, ErrClosed) || pool.Used() != 0 {
+			t.Fatalf("write after Close gave %v, %d bytes are used", err, pool.Used())
+		}
 	})
 }
 
