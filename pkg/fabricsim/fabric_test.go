@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -441,5 +442,23 @@ func TestWriteToARemovedSubsystem(t *testing.T) {
 	_, err := ns.Store.WriteAt([]byte("stas"), 0)
 	if used := f.pool.Used(); used != 0 {
 		t.Errorf("%d bytes are used by a subsystem that is gone; the write gave %v", used, err)
+	}
+}
+
+// A port that cannot be moved stays where it is.
+func TestMovePortToATakenAddress(t *testing.T) {
+	f := start(t, sample)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := f.MovePort("p1", taken.Addr().(*net.TCPAddr).AddrPort()); err == nil {
+		t.Fatal("moved to an address that is taken")
+	}
+	if h, err := dialHost(t.Context(), f, "p1", alice, ""); err != nil {
+		t.Errorf("where it was: %v", err)
+	} else {
+		h.Close()
 	}
 }

@@ -3,6 +3,7 @@ package fabricsim
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -120,11 +121,14 @@ func (f *Fabric) MovePort(name string, addr netip.AddrPort) error {
 	if f.ctx.Err() != nil {
 		return fmt.Errorf("cannot move port %s: %w", name, errClosed)
 	}
+	before, up := p.addr, p.state == PortUp
 	p.close()
-	before := p.addr
 	p.addr = addr
 	if err := f.open(p); err != nil {
 		p.addr = before
+		if up {
+			err = errors.Join(err, f.open(p))
+		}
 		return fmt.Errorf("cannot move: %w", err)
 	}
 	f.announcePort(p)
