@@ -131,7 +131,11 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, fmt.Errorf("cannot read configuration: %w", err)
 	}
 	defer f.Close()
-	c, err := ParseConfig(io.LimitReader(f, maxConfigBytes))
+	in := &io.LimitedReader{R: f, N: maxConfigBytes + 1}
+	c, err := ParseConfig(in)
+	if in.N == 0 {
+		err = fmt.Errorf("it has more than %d bytes", maxConfigBytes)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot use %s: %w", path, err)
 	}
@@ -154,7 +158,7 @@ func ParseConfig(r io.Reader) (*Config, error) {
 	if len(c.Ports) == 0 {
 		return nil, errors.New("there is no [port NAME] section")
 	}
-	return c, c.check()
+	return c, c.check(names)
 }
 
 func (c *Config) addSection(s section, names map[string]int) error {
@@ -184,41 +188,44 @@ func (c *Config) addSection(s section, names map[string]int) error {
 	return nil
 }
 
-// check looks at what refers to what. Whether NQNs and addresses exist twice is
-// found when the fabric is built.
-func (c *Config) check() error {
+// check looks at which ports are referred to; lines tells where the sections begin. Whether NQNs and addresses
+// exist twice is found when the fabric is built.
+func (c *Config) check(lines map[string]int) error {
 	ports := make(map[string]bool)
 	for _, p := range c.Ports {
 		ports[p.Name] = true
 	}
-	known := func(what string, list []string) error {
+	known := func(section string, list []string) error {
 		if len(list) == 0 {
-			return fmt.Errorf("%s has no ports", what)
+			return fmt.Errorf("line %d: [%s] has no ports", lines[section], section)
 		}
 		for _, name := range list {
 			if !ports[name] {
-				return fmt.Errorf("%s: there is no [port %s]", what, name)
+				return fmt.Errorf("line %d: [%s]: there is no [port %s]", lines[section], section, name)
 			}
 		}
 		return nil
 	}
 	for _, d := range c.DCs {
-		if err := known("[dc "+d.Name+"]", d.Ports); err != nil {
+		if err := known("dc "+d.Name, d.Ports); err != nil {
 			return err
 		}
 	}
 	total := 0
 	for _, s := range c.Subsystems {
-		if err := known("[subsystem "+s.Name+"]", s.Ports); err != nil {
+		if err := known("subsystem "+s.Name, s.Ports); err != nil {
 			return err
 		}
 		if total += max(1, s.Count); total > maxSubsystems {
-			return fmt.Errorf("more than %d subsystems", maxSubsystems)
+			return fmt.Errorf("line %d: more than %d subsystems", lines["subsystem "+s.Name], maxSubsystems)
 		}
 	}
 	for _, f := range c.Faults {
-		if f.Port != "" && !ports[f.Port] {
-			return fmt.Errorf("[fault %s]: there is no [port %s]", f.Name, f.Port)
+		if f.Port == "" {
+			continue
+		}
+		if err := known("fault "+f.Name, []string{f.Port}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package fabricsim
 
 import (
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,11 +41,40 @@ func TestConfigErrors(t *testing.T) {
 		port + "[fault f]\naction = status\nstep=connect":  "needs an argument",
 		port + "[fault f]\naction = refuse":                "needs a port",
 		port + "[fault f]\naction = close=1\nstep=connect": "takes no argument",
+		port + "[dc d]\nports = p q":                       "line 3: [dc d]: there is no [port q]",
+		port + "[subsystem s]\nnqn = nqn.2024-01.a:s":      "line 3: [subsystem s] has no ports",
+		port + "[fault f]\nport = q\naction = refuse":      "line 3: [fault f]: there is no [port q]",
 	}
 	for text, want := range tests {
 		if _, err := ParseConfig(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gave %v, want %q", text, err, want)
 		}
+	}
+}
+
+// A key is not shown because its line is wrong.
+func TestConfigErrorsShowNoKey(t *testing.T) {
+	for _, line := range []string{
+		"dhchap-key DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:",
+		"dhchap-key DHHC-1:01:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2nAAAAAAAAAAAAAAAAAA==:",
+		"dhchap-kye = DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:",
+	} {
+		_, err := ParseConfig(strings.NewReader("[port p]\naddress = 127.0.0.1\n[host h]\n" + line))
+		if err == nil || !strings.Contains(err.Error(), "line 4") || strings.Contains(strings.ToLower(err.Error()), "ia6zgodor4seg") {
+			t.Errorf("%q gave %v", line, err)
+		}
+	}
+}
+
+// What of a file is too much is not left out in silence.
+func TestConfigTooLarge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large.ini")
+	text := "[port p]\naddress = 127.0.0.1\n" + strings.Repeat("# nothing\n", maxConfigBytes/10) + "[gadget x]\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("gave %v", err)
 	}
 }
 

@@ -54,8 +54,8 @@ func parseINI(r io.Reader) ([]section, error) {
 		}
 		key, value, ok := strings.Cut(line, "=")
 		key = strings.TrimSpace(key)
-		if !ok || key == "" {
-			return nil, fmt.Errorf("line %d: %.60q is not of the form key = value", n, line)
+		if !ok || strings.ContainsAny(key, " \t") || key == "" {
+			return nil, fmt.Errorf("line %d: it is not of the form key = value", n) // not what it is: it may hold a secret
 		}
 		s.settings = append(s.settings, setting{strings.ToLower(key), strings.TrimSpace(value), n})
 	}
