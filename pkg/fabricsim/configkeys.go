@@ -239,6 +239,11 @@ func parseHost(c *Config, name string) (setter, finisher) {
 			if h.NQN == "" {
 				return errors.New("nqn is missing")
 			}
+			for _, other := range c.Hosts {
+				if other.NQN == h.NQN {
+					return fmt.Errorf("[host %s] has this NQN", other.Name)
+				}
+			}
 			c.Hosts = append(c.Hosts, h)
 			return nil
 		}

@@ -27,9 +27,6 @@ func (f *Fabric) addDC(c DCConfig, announce bool) error {
 	if c.Announce != nil {
 		d.announced = *c.Announce
 	}
-	if err := d.checkReferrals(); err != nil {
-		return fmt.Errorf("[dc %s]: %w", c.Name, err)
-	}
 	for _, other := range f.dcs {
 		if other.Name == c.Name || c.NQN != "" && other.NQN == c.NQN {
 			return fmt.Errorf("[dc %s] and [dc %s] have the same name or NQN", other.Name, c.Name)
@@ -39,11 +36,10 @@ func (f *Fabric) addDC(c DCConfig, announce bool) error {
 	return nil
 }
 
-// checkReferrals refuses what cannot be an address; names are looked up when a page
-// is made, so that discovery controllers may refer to each other.
+// checkReferrals refuses what is neither an address nor the name of a discovery controller, which all are there.
 func (d *dc) checkReferrals() error {
 	for _, r := range d.Referrals {
-		if _, _, err := parseReferral(r); err != nil && slices.Contains([]byte(r), ':') {
+		if _, _, err := parseReferral(r); err != nil && d.fabric.dc(r) == nil {
 			return err
 		}
 	}

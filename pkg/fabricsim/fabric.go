@@ -83,6 +83,11 @@ func (f *Fabric) build(cfg *Config) error {
 			return err
 		}
 	}
+	for _, d := range f.dcs {
+		if err := d.checkReferrals(); err != nil {
+			return fmt.Errorf("[dc %s]: %w", d.Name, err)
+		}
+	}
 	for _, s := range cfg.Subsystems {
 		if err := f.addSubsystems(s); err != nil {
 			return err
@@ -243,6 +248,19 @@ func (f *Fabric) addSubsystem(c SubsystemConfig, name, nqn, serial string) error
 	}
 	if f.byName[name] != nil || f.byNQN[nqn] != nil || f.dc(name) != nil {
 		return fmt.Errorf("subsystem %s with NQN %s is there already", name, nqn)
+	}
+	if nqn == nvme.DiscoveryNQN {
+		return fmt.Errorf("subsystem %s: %s is of discovery controllers", name, nqn)
+	}
+	for _, d := range f.dcs {
+		if d.NQN == nqn {
+			return fmt.Errorf("subsystem %s with NQN %s: [dc %s] has this NQN", name, nqn, d.Name)
+		}
+	}
+	for _, h := range c.Hosts {
+		if _, ok := f.hosts[h]; !ok && f.hostNames[h] == "" && nvme.CheckNQN(h) != nil {
+			return fmt.Errorf("subsystem %s: %s is neither a host nor an NQN", name, h)
+		}
 	}
 	if len(f.subsystems) >= maxSubsystems {
 		return errors.New("there are too many subsystems")
