@@ -152,6 +152,24 @@ func (c *Controller) Spam(e nvme.AsyncEvent) bool {
 
 func (c *Controller) sendEvent(cid uint16, e nvme.AsyncEvent) {
 	act := c.target.intercept(c.admin.step(StepAEN))
+	if act.Delay == 0 {
+		c.answerRequest(cid, e, act)
+		return
+	}
+	go func() { // who raises the event may be what reads the host's commands
+		select {
+		case <-time.After(act.Delay):
+			c.answerRequest(cid, e, act)
+		case <-c.Done():
+		}
+	}()
+}
+
+func (c *Controller) answerRequest(cid uint16, e nvme.AsyncEvent, act Action) {
+	if act.Close {
+		c.admin.close(errMisbehave)
+		return
+	}
 	if act.Silent { // the event is lost, the request stays
 		c.mu.Lock()
 		c.requests = append(c.requests, cid)

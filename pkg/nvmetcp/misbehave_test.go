@@ -207,3 +207,50 @@ func FuzzTarget(f *testing.F) {
 		}
 	})
 }
+
+// What a target can be made to do at a step it does with events, too.
+func TestMisbehaviourAtAnEvent(t *testing.T) {
+	serveEvents := func(t *testing.T, act Action) (*Host, *Controller) {
+		target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: (&nvme.DiscoveryLog{}).Encode(' ')}},
+			Interceptor: intercept(func(s Step) Action {
+				if s.Name == StepAEN {
+					return act
+				}
+				return Action{}
+			})}
+		h := dial(t, hostConfig(serve(t, target), ""))
+		if err := h.EnableEvents(t.Context(), nvme.OAESDiscovery); err != nil {
+			t.Fatal(err)
+		}
+		return h, target.Controllers()[0]
+	}
+	t.Run("close", func(t *testing.T) {
+		h, c := serveEvents(t, Action{Close: true})
+		c.Notify(nvme.AENDiscoveryLogChange)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if e, err := h.WaitEvent(ctx); !errors.Is(err, ErrClosed) {
+			t.Errorf("event %v, %v", e, err)
+		}
+	})
+	t.Run("delay", func(t *testing.T) {
+		const delay = 200 * time.Millisecond
+		h, c := serveEvents(t, Action{Delay: delay})
+		begin := time.Now()
+		c.Notify(nvme.AENDiscoveryLogChange)
+		if _, err := h.ReadDiscoveryLog(t.Context(), 0); err != nil { // goes on meanwhile
+			t.Error(err)
+		}
+		if _, err := h.WaitEvent(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(begin); d < delay {
+			t.Errorf("the event came after %s", d)
+		}
+	})
+	t.Run("delay beyond the connection", func(t *testing.T) {
+		h, c := serveEvents(t, Action{Delay: time.Hour})
+		c.Notify(nvme.AENDiscoveryLogChange)
+		h.Close() // and nothing waits any more
+	})
+}
