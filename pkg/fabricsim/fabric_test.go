@@ -462,3 +462,24 @@ func TestMovePortToATakenAddress(t *testing.T) {
 		h.Close()
 	}
 }
+
+// A port that two faults shut is opened when both are over.
+func TestTwoFaultsOfAPort(t *testing.T) {
+	f := start(t, sample)
+	for _, action := range []string{"refuse", "blackhole"} {
+		if err := f.AddFault(FaultConfig{Name: action, Port: "p1", Action: action}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		over string
+		want PortState
+	}{{"refuse", PortBlackhole}, {"blackhole", PortUp}} {
+		if err := f.RemoveFault(step.over); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Ports()[0].State; got != string(step.want) {
+			t.Errorf("without %s the port is %s, want %s", step.over, got, step.want)
+		}
+	}
+}

@@ -182,7 +182,7 @@ func (f *Fabric) concernsSomebody(c FaultConfig) error {
 	return nil
 }
 
-// RemoveFault ends a misbehaviour; a port that it shut is opened again.
+// RemoveFault ends a misbehaviour; a port that it shut is opened again, unless another shuts it.
 func (f *Fabric) RemoveFault(name string) error {
 	f.mu.Lock()
 	i := slices.IndexFunc(f.faults, func(x *fault) bool { return x.Name == name })
@@ -194,10 +194,19 @@ func (f *Fabric) RemoveFault(name string) error {
 	f.setFaults(slices.Delete(slices.Clone(f.faults), i, i+1))
 	f.mu.Unlock()
 	f.record("fault", name+": over")
-	if flt.kind == faultPort && flt.word != "move" {
-		return f.SetPort(flt.Port, PortUp)
+	if !flt.shuts(flt.Port) {
+		return nil
 	}
-	return nil
+	for _, other := range slices.Backward(*f.active.Load()) {
+		if other.shuts(flt.Port) { // which goes on
+			return f.applyPortFault(other)
+		}
+	}
+	return f.SetPort(flt.Port, PortUp)
+}
+
+func (f *fault) shuts(port string) bool {
+	return f.kind == faultPort && f.word != "move" && f.Port == port
 }
 
 // setFaults publishes the list for readers that hold no lock; f.mu is held.
