@@ -186,3 +186,34 @@ func TestFollow(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What --check has nothing against, can be played.
+func TestCheck(t *testing.T) {
+	for text, want := range map[string]string{
+		lab: "",
+		lab + "[zone z]\nmembers = alice disk nobody\n":                           "nobody",
+		lab + "[entry e]\ndc = ddc\n":                                             "ddc",
+		lab + "[subsystem other]\nnqn = nqn.2024-01.org.example:disk\nports = p1": "already",
+		lab + "[fault f]\nhost = nobody\nstep = connect\naction = close":          "nobody",
+		lab + "[gadget g]\n": "gadget",
+	} {
+		file := filepath.Join(t.TempDir(), "lab.ini")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := rootCommand()
+		c.SetArgs([]string{"--check", file})
+		err := c.ExecuteContext(t.Context())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file)) {
+			t.Errorf("%s\ngave %v, want %q", text[len(lab):], err, want)
+		}
+		if want == "" {
+			continue
+		}
+		c = rootCommand()
+		c.SetArgs([]string{"-q", file})
+		if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s\nwithout --check gave %v, want %q", text[len(lab):], err, want)
+		}
+	}
+}

@@ -21,6 +21,11 @@ type serveOptions struct {
 // serve plays the fabric that a file describes until ctx ends.
 func serve(ctx context.Context, path string, o serveOptions) error {
 	cfg, err := fabricsim.LoadConfig(path)
+	if err == nil && o.check {
+		if err = cfg.Check(); err != nil {
+			err = fmt.Errorf("cannot use %s: %w", path, err)
+		}
+	}
 	if err != nil || o.check {
 		return err
 	}
@@ -30,7 +35,7 @@ func serve(ctx context.Context, path string, o serveOptions) error {
 	}
 	f, err := fabricsim.New(cfg, log)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot play %s: %w", path, err)
 	}
 	defer f.Close()
 	for _, p := range f.Ports() {

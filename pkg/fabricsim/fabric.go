@@ -49,6 +49,22 @@ type Fabric struct {
 // New builds a fabric and opens its ports. log gets one line per event; it may be nil.
 // [Fabric.Close] ends it.
 func New(cfg *Config, log *slog.Logger) (*Fabric, error) {
+	f := newFabric(cfg, log)
+	if err := f.build(cfg); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot build the fabric: %w", err)
+	}
+	return f, nil
+}
+
+// Check tells why [New] would refuse the configuration on any machine. It opens nothing.
+func (c *Config) Check() error {
+	f := newFabric(c, nil)
+	defer f.cancel()
+	return f.populate(c)
+}
+
+func newFabric(cfg *Config, log *slog.Logger) *Fabric {
 	memory := cfg.Memory
 	if memory == 0 {
 		memory = defaultMemory
@@ -63,14 +79,11 @@ func New(cfg *Config, log *slog.Logger) (*Fabric, error) {
 	f.active.Store(new([]*fault))
 	f.target = &nvmetcp.Target{Resolver: f, Interceptor: f, Observer: f, IOQueues: cfg.IOQueues}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	if err := f.build(cfg); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("cannot build the fabric: %w", err)
-	}
-	return f, nil
+	return f
 }
 
-func (f *Fabric) build(cfg *Config) error {
+// populate makes what the configuration describes, but for what takes addresses.
+func (f *Fabric) populate(cfg *Config) error {
 	for _, h := range cfg.Hosts {
 		f.hosts[h.NQN] = h
 		f.hostNames[h.Name] = h.NQN
@@ -106,6 +119,18 @@ func (f *Fabric) build(cfg *Config) error {
 		if err := f.AddToZone(z.Name, z.Members...); err != nil {
 			return err
 		}
+	}
+	for _, flt := range cfg.Faults {
+		if err := f.concernsSomebody(flt); err != nil {
+			return fmt.Errorf("[fault %s]: %w", flt.Name, err)
+		}
+	}
+	return nil
+}
+
+func (f *Fabric) build(cfg *Config) error {
+	if err := f.populate(cfg); err != nil {
+		return err
 	}
 	for _, p := range f.ports {
 		if err := f.open(p); err != nil {
