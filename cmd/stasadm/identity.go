@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -41,13 +42,7 @@ func (p *places) hostID() *cobra.Command {
 // pairedID is the UUID that the host NQN in force is made of, as nvme-cli has it; a new one where
 // the NQN is of another form, and that of the machine where there is no NQN yet.
 func (p *places) pairedID() (string, error) {
-	nqn, _ := config.FirstWord(p.at(filepath.Join(nvmeDir, "hostnqn")))
-	if p.sysConf != "" {
-		id, _ := config.LoadIdentityBelow(p.root, p.at(p.sysConf), p.at(nvmeDir))
-		if id.Host.NQN != "" {
-			nqn = id.Host.NQN
-		}
-	}
+	nqn := p.nqnInForce()
 	if id, ok := nvme.HostIDFromNQN(nqn); ok {
 		return id.String(), nil
 	}
@@ -63,6 +58,17 @@ func (p *places) pairedID() (string, error) {
 	return id.String(), err
 }
 
+func (p *places) nqnInForce() string {
+	nqn, _ := config.FirstWord(p.at(filepath.Join(nvmeDir, "hostnqn")))
+	if p.sysConf != "" {
+		id, _ := config.LoadIdentityBelow(p.root, p.at(p.sysConf), p.at(nvmeDir))
+		if id.Host.NQN != "" {
+			nqn = id.Host.NQN
+		}
+	}
+	return nqn
+}
+
 func (w *word) command(p *places, use, short string, make func() (string, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: arguments(cobra.NoArgs), ValidArgsFunction: cobra.NoFileCompletions,
@@ -70,11 +76,19 @@ func (w *word) command(p *places, use, short string, make func() (string, error)
 
 An identity that exists stays: controllers know this host by it. --force replaces it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := w.absolute(); err != nil {
+				return err
+			}
 			value, err := make()
 			if err != nil {
 				return fmt.Errorf("cannot make a %s: %w", w.what, err)
 			}
-			if old := w.current(p, use); old != "" && old != value && !w.force {
+			filed, inForce := w.in(p, w.file), w.inForce(p, use)
+			same := filed == inForce || w.key == "id" && strings.EqualFold(filed, inForce)
+			if filed != "" && inForce != "" && !same && !w.force {
+				return fmt.Errorf("%s has the %s %s, and %s is in force: %w; --force replaces both by %s", w.file, w.what, filed, inForce, errAborted, value)
+			}
+			if old := cmp.Or(filed, inForce); old != "" && old != value && !w.force {
 				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: keeping the %s %s; --force replaces it by %s\n", w.what, old, value)
 				value = old
 			}
@@ -86,14 +100,31 @@ An identity that exists stays: controllers know this host by it. --force replace
 	return cmd
 }
 
-// current is the valid value that would be overwritten, or that would no longer be in force; empty where there is none.
-func (w *word) current(p *places, name string) string {
-	if value := w.in(p, w.file); value != "" || p.sysConf == "" {
-		return value
+// absolute makes the path of the file the one that sys.conf refers to.
+func (w *word) absolute() error {
+	if w.file == "" {
+		return nil
+	}
+	file, err := filepath.Abs(w.file)
+	if err != nil {
+		return fmt.Errorf("cannot find %s: %w", w.file, err)
+	}
+	w.file = file
+	return nil
+}
+
+// inForce is the valid value that connections are made with; empty where there is none.
+func (w *word) inForce(p *places, name string) string {
+	if p.sysConf == "" {
+		return ""
 	}
 	value, err := config.KeyOf(p.at(p.sysConf), hostSection, w.key)
 	if err != nil || value == "" {
-		return w.in(p, filepath.Join(nvmeDir, name))
+		value = w.in(p, filepath.Join(nvmeDir, name))
+		if id, ok := nvme.HostIDFromNQN(p.nqnInForce()); ok && value == "" && w.key == "id" {
+			value = id.String()
+		}
+		return value
 	}
 	if file, named := strings.CutPrefix(value, "file://"); named {
 		return w.in(p, file)
