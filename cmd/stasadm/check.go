@@ -48,7 +48,7 @@ possible a command after which it is gone. The exit status is 3 when there is an
 
 func (p *places) files() check.Files {
 	return check.Files{
-		Root: p.root, Staf: p.at(stafdConf), Stac: p.at(stacdConf), Sys: p.at(p.sysConf), Fabrics: p.at(fabricsConf),
+		Root: p.root, Staf: p.at(stafdConf), Stac: p.at(stacdConf), Sys: p.sys(), Fabrics: p.at(fabricsConf),
 		NVMe: p.at(nvmeDir), Exclusions: p.at(exclusions), ExclusionDropIns: p.at(exclusionDir),
 	}
 }

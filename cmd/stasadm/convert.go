@@ -89,7 +89,7 @@ func (p *places) export() *cobra.Command {
 			case "discovery.conf":
 				return export.DiscoveryConf(cmd.OutOrStdout(), all)
 			case "config.json":
-				identity, _ := config.LoadIdentityBelow(p.root, p.at(p.sysConf), p.at(nvmeDir))
+				identity, _ := config.LoadIdentityBelow(p.root, p.sys(), p.at(nvmeDir))
 				return export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
 			case "nvme-fabrics.conf":
 				for i := range all {

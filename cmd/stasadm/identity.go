@@ -61,7 +61,7 @@ func (p *places) pairedID() (string, error) {
 func (p *places) nqnInForce() string {
 	nqn, _ := config.FirstWord(p.at(filepath.Join(nvmeDir, "hostnqn")))
 	if p.sysConf != "" {
-		id, _ := config.LoadIdentityBelow(p.root, p.at(p.sysConf), p.at(nvmeDir))
+		id, _ := config.LoadIdentityBelow(p.root, p.sys(), p.at(nvmeDir))
 		if id.Host.NQN != "" {
 			nqn = id.Host.NQN
 		}
@@ -118,7 +118,7 @@ func (w *word) inForce(p *places, name string) string {
 	if p.sysConf == "" {
 		return ""
 	}
-	value, err := config.KeyOf(p.at(p.sysConf), hostSection, w.key)
+	value, err := config.KeyOf(p.sys(), hostSection, w.key)
 	if err != nil || value == "" {
 		value = w.in(p, filepath.Join(nvmeDir, name))
 		if id, ok := nvme.HostIDFromNQN(p.nqnInForce()); ok && value == "" && w.key == "id" {
@@ -161,7 +161,7 @@ func (p *places) save(key, value, file string) error {
 	if p.sysConf == "" {
 		return nil
 	}
-	return config.SetKey(p.at(p.sysConf), hostSection, key, value)
+	return config.SetKey(p.sys(), hostSection, key, value)
 }
 
 func (p *places) setSymName() *cobra.Command {
@@ -189,7 +189,10 @@ func (p *places) clearSymName() *cobra.Command {
 		Use: "clear-symname", Short: "Remove the symbolic name of this host", Args: arguments(cobra.NoArgs),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			return config.ClearKey(p.at(p.sysConf), hostSection, "symname")
+			if p.sysConf == "" {
+				return nil
+			}
+			return config.ClearKey(p.sys(), hostSection, "symname")
 		},
 	}
 }

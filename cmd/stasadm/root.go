@@ -17,6 +17,19 @@ type places struct {
 
 func (p *places) at(path string) string { return filepath.Join(p.root, path) }
 
+// sys is the path of sys.conf; empty where there is to be none.
+func (p *places) sys() string {
+	if p.sysConf == "" {
+		return ""
+	}
+	if filepath.Clean(p.root) == "/" {
+		if path, err := filepath.Abs(p.sysConf); err == nil {
+			return path
+		}
+	}
+	return p.at(p.sysConf)
+}
+
 // Files below the root.
 const (
 	sysConf      = "/etc/stas/sys.conf"

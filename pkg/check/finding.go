@@ -29,7 +29,7 @@ const (
 // Files are the paths of all configuration files.
 type Files struct {
 	Root                         string // below which "file://" values of sys.conf are looked up
-	Staf, Stac, Sys, Fabrics     string
+	Staf, Stac, Sys, Fabrics     string // an empty Sys is none
 	NVMe                         string // directory of hostnqn, hostid and hostkey
 	Exclusions, ExclusionDropIns string
 }
@@ -58,7 +58,7 @@ func Configured(f Files) (Configuration, []Finding) {
 		list = append(list, ofProblem(p))
 	}
 	if c.Identity.Missing != "" {
-		list = append(list, Finding{ID: "no-identity", Severity: Error, Where: f.Sys, What: c.Identity.Missing, Remedy: c.Identity.Remedy})
+		list = append(list, Finding{ID: "no-identity", Severity: Error, Where: cmp.Or(f.Sys, f.NVMe), What: c.Identity.Missing, Remedy: c.Identity.Remedy})
 	}
 	_, excluded := exclusion.Load(f.Exclusions, f.ExclusionDropIns)
 	for _, p := range excluded {

@@ -127,7 +127,7 @@ func (h Host) options(c Configuration) []Finding {
 		}
 	}
 	if !c.Identity.HostKey.IsZero() && !known["dhchap_secret"] {
-		lacks("dhchap_secret", c.Files.Sys, "")
+		lacks("dhchap_secret", cmp.Or(c.Files.Sys, c.Files.NVMe), "")
 	}
 	return list
 }

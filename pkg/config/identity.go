@@ -45,7 +45,7 @@ const maxIdentityFile = 4096
 
 // LoadIdentity reads sys.conf with its drop-ins, and what it refers to: values that begin
 // with "file://" are the first word of that file, and what is absent is taken from the files
-// hostnqn, hostid and hostkey in etcNVMe. It reads each file once.
+// hostnqn, hostid and hostkey in etcNVMe. It reads each file once. An empty sysConf is none.
 func LoadIdentity(sysConf, etcNVMe string) (Identity, []Problem) {
 	return LoadIdentityBelow("", sysConf, etcNVMe)
 }
@@ -59,7 +59,12 @@ func LoadIdentityBelow(root, sysConf, etcNVMe string) (Identity, []Problem) {
 
 // loadIdentity also gives the files that decided, whether or not they exist.
 func loadIdentity(root, sysConf, etcNVMe string) (Identity, []Problem, []string) {
-	entries, problems, err := readSet(sysConf)
+	var entries []entry
+	var problems []Problem
+	var err error
+	if sysConf != "" {
+		entries, problems, err = readSet(sysConf)
+	}
 	if err != nil {
 		for _, e := range unjoin(err) {
 			problems = append(problems, fileProblem(e))
