@@ -19,9 +19,6 @@ func scratchCopy(file string, content []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot make a copy of %s: %w", file, err)
 	}
-	if len(content) == 0 {
-		content = []byte("[exclusions]\n")
-	}
 	_, err = f.Write(content)
 	if err = cmp.Or(err, f.Close()); err != nil {
 		return "", fmt.Errorf("cannot make a copy of %s: %w", file, err)

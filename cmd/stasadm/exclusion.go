@@ -228,6 +228,9 @@ list meanwhile. The copy is kept, and its path printed, when it is not installed
 			if err != nil {
 				return err
 			}
+			if len(content) == 0 {
+				content = []byte("[exclusions]\n")
+			}
 			scratch, err := scratchCopy(file, content)
 			if err != nil {
 				return err
