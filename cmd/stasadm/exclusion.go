@@ -67,7 +67,7 @@ func (p *places) exclusionList(path pathOf) *cobra.Command {
 			last := ""
 			for _, e := range list.Entries() {
 				if e.File != last && !one {
-					fmt.Fprintln(cmd.OutOrStdout(), listName(e.File))
+					fmt.Fprintln(cmd.OutOrStdout(), p.listName(e.File))
 				}
 				last = e.File
 				fmt.Fprintf(cmd.OutOrStdout(), "  %s\n", e)
@@ -77,8 +77,8 @@ func (p *places) exclusionList(path pathOf) *cobra.Command {
 	}
 }
 
-func listName(file string) string {
-	if filepath.Base(file) == filepath.Base(exclusions) {
+func (p *places) listName(file string) string {
+	if file == p.at(exclusions) {
 		return "(default)"
 	}
 	return strings.TrimSuffix(filepath.Base(file), ".conf")
