@@ -85,11 +85,11 @@ func (p *places) export() *cobra.Command {
 				return err
 			}
 			all := append(staf.Controllers[:len(staf.Controllers):len(staf.Controllers)], stac.Controllers...)
+			identity, _ := config.LoadIdentityBelow(p.root, p.sys(), p.at(nvmeDir))
 			switch args[0] {
 			case "discovery.conf":
-				return export.DiscoveryConf(cmd.OutOrStdout(), all)
+				return export.DiscoveryConf(cmd.OutOrStdout(), all, identity.Host)
 			case "config.json":
-				identity, _ := config.LoadIdentityBelow(p.root, p.sys(), p.at(nvmeDir))
 				return export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
 			case "nvme-fabrics.conf":
 				for i := range all {

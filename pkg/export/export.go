@@ -12,20 +12,25 @@ import (
 	"strings"
 
 	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
 // DiscoveryConf writes the discovery controllers as discovery.conf, one line of options of
-// nvme discover for each.
-func DiscoveryConf(w io.Writer, list []config.Controller) error {
+// nvme discover for each; system is who connects where a controller names no other host.
+func DiscoveryConf(w io.Writer, list []config.Controller, system tid.Host) error {
 	for _, c := range list {
 		if c.Kind != tid.Discovery {
 			continue
 		}
+		var host tid.Host // without one nvme-cli takes that of the system
+		if c.HostNQN != "" || c.Scope.Host.NQN != "" {
+			host = identityOf(c, system)
+		}
 		line := fmt.Sprintf("--transport=%s --traddr=%s", c.Transport, c.Traddr)
 		for _, f := range []struct{ option, value string }{
 			{"trsvcid", c.Trsvcid}, {"nqn", c.NQN}, {"host-traddr", c.HostTraddr}, {"host-iface", c.HostIface},
-			{"hostnqn", cmp.Or(c.HostNQN, c.Scope.Host.NQN)}, {"hostid", c.Scope.Host.ID},
+			{"hostnqn", host.NQN}, {"hostid", host.ID},
 		} {
 			if f.value != "" {
 				line += " --" + f.option + "=" + f.value
@@ -78,13 +83,19 @@ func ConfigJSON(w io.Writer, list []config.Controller, system tid.Host) error {
 	return e.Encode(hosts)
 }
 
-func hostOf(hosts *[]*host, c config.Controller, system tid.Host) *host {
-	id := tid.Host{NQN: cmp.Or(c.HostNQN, c.Scope.Host.NQN, system.NQN)}
+// identityOf is the pair that c is connected with: where no ID is configured, the one that the daemons make of the NQN.
+func identityOf(c config.Controller, system tid.Host) tid.Host {
+	nqn := cmp.Or(c.HostNQN, c.Scope.Host.NQN, system.NQN)
 	for _, known := range []tid.Host{c.Scope.Host, system} {
-		if known.NQN == id.NQN {
-			id.ID = cmp.Or(id.ID, known.ID)
+		if known.NQN == nqn {
+			return known
 		}
 	}
+	return tid.Host{NQN: nqn, ID: nvme.HostIDFor(nqn).String()}
+}
+
+func hostOf(hosts *[]*host, c config.Controller, system tid.Host) *host {
+	id := identityOf(c, system)
 	for _, h := range *hosts {
 		if h.HostNQN == id.NQN {
 			return h

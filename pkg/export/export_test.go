@@ -43,11 +43,11 @@ controller=transport=tcp;traddr=192.0.2.2;nqn=nqn.2014-08.org.example:a;host-ifa
 
 func TestDiscoveryConf(t *testing.T) {
 	var b strings.Builder
-	if err := DiscoveryConf(&b, load(t)); err != nil {
+	if err := DiscoveryConf(&b, load(t), tid.Host{}); err != nil {
 		t.Fatal(err)
 	}
 	want := `--transport=tcp --traddr=192.0.2.1 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery --keep-alive-tmo=30 --hdr-digest
---transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:h --keep-alive-tmo=30
+--transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:h --hostid=472af555-546b-83c4-83bf-fbcea961f264 --keep-alive-tmo=30
 `
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Error(d)
@@ -100,6 +100,7 @@ func TestConfigJSON(t *testing.T) {
   },
   {
     "hostnqn": "nqn.2014-08.org.example:h",
+    "hostid": "472af555-546b-83c4-83bf-fbcea961f264",
     "subsystems": [
       {
         "nqn": "nqn.2014-08.org.nvmexpress.discovery",
@@ -133,7 +134,7 @@ func TestKeyMeansTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	var conf, json strings.Builder
-	if err := DiscoveryConf(&conf, staf.Controllers); err != nil || !strings.Contains(conf.String(), " --tls") {
+	if err := DiscoveryConf(&conf, staf.Controllers, tid.Host{}); err != nil || !strings.Contains(conf.String(), " --tls") {
 		t.Error(conf.String(), err)
 	}
 	if err := ConfigJSON(&json, staf.Controllers, tid.Host{}); err != nil || !strings.Contains(json.String(), `"tls": true`) {
