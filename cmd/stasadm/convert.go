@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -90,6 +91,9 @@ func (p *places) export() *cobra.Command {
 			case "discovery.conf":
 				return export.DiscoveryConf(cmd.OutOrStdout(), all, identity.Host)
 			case "config.json":
+				for i := range staf.Controllers {
+					all[i].Persistent = cmp.Or(all[i].Persistent, staf.Persistent)
+				}
 				return export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
 			case "nvme-fabrics.conf":
 				for i := range all {
