@@ -33,8 +33,10 @@ func (t Text) GoString() string { return t.Name }
 func ToFabrics(staf *Staf, stac *Stac) (files []Text, notes []string) {
 	type group struct {
 		host     string // NQN; empty is the system's
+		scope    *Scope // of the file that has this host already, or nil
 		sections bytes.Buffer
 	}
+	common := &Scope{Discovery: staf.Defaults, IO: stac.Defaults}
 	groups := []*group{{}}
 	for _, c := range append(staf.Controllers[:len(staf.Controllers):len(staf.Controllers)], stac.Controllers...) {
 		host := cmp.Or(c.HostNQN, c.Scope.Host.NQN)
@@ -48,18 +50,34 @@ func ToFabrics(staf *Staf, stac *Stac) (files []Text, notes []string) {
 			g = &group{host: host}
 			groups = append(groups, g)
 		}
-		defaults := staf.Defaults
-		if c.Kind == tid.IO {
-			defaults = stac.Defaults
+		if c.Scope.Host.NQN != "" {
+			g.scope = c.Scope
+		} else if c.Kind == tid.Discovery && c.Scope.IO != (tid.Params{}) && c.Scope.IO != common.IO {
+			notes = append(notes, fmt.Sprintf("%s: what is discovered through it gets the defaults of all, not those of %s", c.Where, c.Scope.File))
 		}
-		writeSection(&g.sections, c, defaults)
+	}
+	for _, c := range append(staf.Controllers[:len(staf.Controllers):len(staf.Controllers)], stac.Controllers...) {
+		for _, g := range groups {
+			if g.host == cmp.Or(c.HostNQN, c.Scope.Host.NQN) {
+				defaults := cmp.Or(g.scope, common)
+				if c.Kind == tid.IO {
+					writeSection(&g.sections, c, defaults.IO)
+				} else {
+					writeSection(&g.sections, c, defaults.Discovery)
+				}
+			}
+		}
 	}
 	for i, g := range groups {
 		var b bytes.Buffer
 		name := "nvme-stas.conf"
 		if i == 0 {
-			writeDefaults(&b, sectDCDefaults, staf.Defaults)
-			writeDefaults(&b, sectIODefaults, stac.Defaults)
+			persistent := ""
+			if staf.Persistent != DefaultStaf().Persistent {
+				persistent = fmt.Sprintf("%s = %s\n", persistentKey, staf.Persistent)
+			}
+			writeDefaults(&b, sectDCDefaults, persistent, staf.Defaults, tid.Params{})
+			writeDefaults(&b, sectIODefaults, "", stac.Defaults, tid.Params{})
 		} else {
 			name = fmt.Sprintf("nvme-stas.conf.d/%02d-host.conf", i)
 			fmt.Fprintf(&b, "[%s]\nhostnqn = %s\n", sectHost, g.host)
@@ -67,6 +85,13 @@ func ToFabrics(staf *Staf, stac *Stac) (files []Text, notes []string) {
 				fmt.Fprintf(&b, "hostid = %s\n", id)
 			} else {
 				notes = append(notes, fmt.Sprintf("%s: %s needs a hostid of its own, which 2.x files cannot say", name, g.host))
+			}
+			if g.scope != nil {
+				if g.scope.SymName != "" {
+					fmt.Fprintf(&b, "hostsymname = %s\n", g.scope.SymName)
+				}
+				writeDefaults(&b, sectDCDefaults, "", g.scope.Discovery, common.Discovery)
+				writeDefaults(&b, sectIODefaults, "", g.scope.IO, common.IO)
 			}
 		}
 		b.Write(g.sections.Bytes())
@@ -93,11 +118,12 @@ func hostIDOf(nqn string, staf *Staf, stac *Stac) string {
 	return ""
 }
 
-func writeDefaults(b *bytes.Buffer, section string, p tid.Params) {
-	var keys bytes.Buffer
+// writeDefaults writes what p says other than the section of the same name that counts before this one.
+func writeDefaults(b *bytes.Buffer, section, more string, p, before tid.Params) {
+	keys := bytes.NewBufferString(more)
 	for i := range params {
-		if value := params[i].text3(&p); value != "" {
-			fmt.Fprintf(&keys, "%s = %s\n", params[i].name3(), value)
+		if value := params[i].text3(&p); value != params[i].text3(&before) {
+			fmt.Fprintf(keys, "%s = %s\n", params[i].name3(), value)
 		}
 	}
 	if keys.Len() > 0 {

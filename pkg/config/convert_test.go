@@ -187,3 +187,45 @@ func TestConvertWithinTheNewFormat(t *testing.T) {
 		t.Errorf("\n%s\nbecame\n%s", strings.Join(b, "\n"), strings.Join(a, "\n"))
 	}
 }
+
+// TestConvertWhatIsInherited: what a file says for all that is found through its discovery controllers stays with them.
+func TestConvertWhatIsInherited(t *testing.T) {
+	f := set(t, "[Discovery Controller Defaults]\npersistent=auto\n[I/O Controller Defaults]\nqueue-size=64\nhdr-digest=on\n",
+		"[I/O Controller Defaults]\nqueue-size=\nhdr-digest=off\n[Host]\nhostnqn="+nqnB+"\nhostid="+uuidB+"\nhostsymname=second\nctrl-loss-tmo=5\nkxchap-secret="+secretA+
+			"\n[Discovery Controller]\ncontroller=transport=tcp;traddr=192.0.2.2;ctrl-loss-tmo=\n[Subsystem]\nnqn=nqn.2014-08.org.b\nqueue-size=64\ncontroller=transport=tcp;traddr=192.0.2.3\n",
+		"[I/O Controller Defaults]\nqueue-size=98\n[Discovery Controller]\ncontroller=transport=tcp;traddr=192.0.2.4\n")
+	load := func(fabrics string) (*Staf, *Stac) {
+		t.Helper()
+		own := write(t, t.TempDir(), "own.conf", "")
+		staf, _, err1 := LoadStaf(Files{Own: own, Fabrics: fabrics})
+		stac, _, err2 := LoadStac(Files{Own: own, Fabrics: fabrics})
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		return staf, stac
+	}
+	staf, stac := load(f.Fabrics)
+	files, notes := ToFabrics(staf, stac)
+	if len(notes) != 1 || !strings.Contains(notes[0], "what is discovered through it gets the defaults of all") {
+		t.Errorf("notes %q", notes)
+	}
+	dir := t.TempDir()
+	install(t, dir, files)
+	staf2, stac2 := load(filepath.Join(dir, "nvme-stas.conf"))
+	for _, c := range []struct{ before, after []Controller }{{staf.Controllers, staf2.Controllers}, {stac.Controllers, stac2.Controllers}} {
+		if b, a := everything(c.before), everything(c.after); !slices.Equal(b, a) {
+			t.Errorf("\n%s\nbecame\n%s", strings.Join(b, "\n"), strings.Join(a, "\n"))
+		}
+	}
+	if staf2.Persistent != PersistAuto {
+		t.Errorf("persistent became %q", staf2.Persistent)
+	}
+	scope := func(s *Staf) *Scope {
+		i := slices.IndexFunc(s.Controllers, func(c Controller) bool { return c.Traddr == "192.0.2.2" })
+		return s.Controllers[i].Scope
+	}
+	before, after := scope(staf), scope(staf2)
+	if after.Host != before.Host || after.SymName != "second" || len(Differing(before.IO, after.IO)) > 0 || len(Differing(before.Discovery, after.Discovery)) > 0 {
+		t.Errorf("%s\n%s\nbecame %v %q\n%s\nin\n%s", spelled(before.Discovery), spelled(before.IO), after.Host, after.SymName, spelled(after.IO), files[1].Bytes())
+	}
+}
