@@ -4,8 +4,14 @@ package check
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/exclusion"
@@ -81,14 +87,42 @@ func ofExclusion(p exclusion.Problem) Finding {
 	f := Finding{ID: "exclusion-" + exclusionKinds[p.Kind], Severity: Warning, Where: p.File, What: p.Text}
 	if p.Line > 0 {
 		f.Where = fmt.Sprintf("%s:%d", p.File, p.Line)
-		f.Remedy = fmt.Sprintf("sed -i '%ds/^/#/' %s", p.Line, quote(p.File))
-	} else {
-		f.Remedy = fmt.Sprintf("mv %s %s", quote(p.File), quote(p.File+".rejected"))
 	}
+	f.Remedy = exclusionRemedy(p)
 	if p.Kind == exclusion.BadEntry || p.Kind == exclusion.Unreadable {
 		f.Severity = Error
 	}
 	return f
+}
+
+// exclusionRemedy is the command after which p is gone. It puts no entry out of force, nor one into force.
+func exclusionRemedy(p exclusion.Problem) string {
+	if p.Line == 0 {
+		f, err := os.OpenFile(p.File, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if errors.Is(err, fs.ErrPermission) {
+			return "sudo stasadm check" // the daemons can read it
+		}
+		if err == nil {
+			info, err := f.Stat()
+			_ = f.Close()
+			if err == nil && info.Mode().IsRegular() {
+				return "" // it is too long: what is read of it counts
+			}
+		}
+		return fmt.Sprintf("mv %s %s", quote(p.File), quote(p.File+".rejected"))
+	}
+	text, _ := os.ReadFile(p.File)
+	lines, which := strings.Split(string(text), "\n"), strconv.Itoa(p.Line)
+	header := func(n int) bool { return strings.HasPrefix(strings.TrimSpace(lines[n-1]), "[") }
+	if p.Line <= len(lines) && header(p.Line) {
+		// Without it the lines below would belong to the section above.
+		last := p.Line
+		for last < len(lines) && !header(last+1) {
+			last++
+		}
+		which = fmt.Sprintf("%d,%d", p.Line, last)
+	}
+	return fmt.Sprintf("sed -i '%ss/^/#/' %s", which, quote(p.File))
 }
 
 var exclusionKinds = map[exclusion.Kind]string{

@@ -4,9 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/stas-go/stas/pkg/exclusion"
 )
 
 // standIns act on the tree below $ROOT as the commands of a host act on the host.
@@ -161,5 +165,63 @@ func TestRemediesOfFiles(t *testing.T) {
 	c, _ := Configured(filesBelow(root))
 	if len(c.Staf.Controllers) != 2 || len(c.Stac.Controllers) != 4 || c.Identity.Host.NQN == "" {
 		t.Errorf("left are %d and %d controllers, identity %+v", len(c.Staf.Controllers), len(c.Stac.Controllers), c.Identity)
+	}
+}
+
+// TestRemediesOfExclusions: no command brings an entry into force that is not, nor the other way round.
+func TestRemediesOfExclusions(t *testing.T) {
+	r := newRemedies(t)
+	const list = "[exclusions]\nexclusion = nqn=a\n[disabled]\nexclusion = nqn=b\n\n[exclusions]\nexclusion = nqn=c\n[broken\nexclusion = nqn=d\nfoo=bar\n"
+	files := healthy()
+	files["etc/nvme/exclusions.conf"] = list
+	root := tree(t, files)
+	for range 10 {
+		found := look(root)
+		if len(found) == 0 {
+			return
+		}
+		r.run(t, root, found[0].Remedy)
+		now, _ := exclusion.Load(root+"/etc/nvme/exclusions.conf", "")
+		var entries []string
+		for _, e := range now.Entries() {
+			entries = append(entries, e.String())
+		}
+		if got := strings.Join(entries, " "); got != "nqn=a nqn=c" {
+			t.Fatalf("after %s there are in force: %s", found[0].Remedy, got)
+		}
+	}
+	t.Errorf("it does not end: %+v", look(root))
+}
+
+// TestExclusionsInForceStay: a list that counts for the daemons is not taken away because this process cannot read it, or not all of it.
+func TestExclusionsInForceStay(t *testing.T) {
+	files := healthy()
+	files["etc/nvme/exclusions.conf"] = "[exclusions]\nexclusion = nqn=a\n" + strings.Repeat("#\n", 1<<19)
+	root := tree(t, files)
+	if got := look(root); len(got) != 1 || got[0].ID != "exclusion-unreadable" || got[0].Remedy != "" {
+		t.Errorf("a long list: %+v", got)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another")
+	}
+	runtime.LockOSThread() // and never go back: the thread ends with the test
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	_, list := Configured(filesBelow(root))
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0); errno != 0 {
+		t.Fatal(errno)
+	}
+	n := 0
+	for _, f := range list {
+		if f.ID == "exclusion-unreadable" {
+			n++
+			if f.Remedy != "sudo stasadm check" {
+				t.Errorf("a list of root's: %+v", f)
+			}
+		}
+	}
+	if n == 0 {
+		t.Errorf("a list of root's is no problem: %+v", list)
 	}
 }
