@@ -114,7 +114,6 @@ func (s *sysFile) identity(r *report) Identity {
 		i.Host = tid.Host{NQN: nqn, ID: id}
 	}
 	i.SymName = s.symName(r)
-	bad := "key"
 	i.HostKey, err = s.secret("key", "hostkey", r)
 	if _, given := s.given["key"]; !given {
 		i.key = inDefault
@@ -123,12 +122,11 @@ func (s *sysFile) identity(r *report) Identity {
 		}
 	}
 	if _, given := s.given["ctrl-key"]; given && err == nil {
-		bad = "ctrl-key"
 		i.HostCtrlKey, err = s.secret("ctrl-key", "", r)
 	}
 	if err != nil {
 		// Without it connections would be less secure than was asked for.
-		i = Identity{SymName: i.SymName, Missing: tid.HideSecrets(fmt.Sprintf("the secret of this host cannot be used: %v", err)), Remedy: s.withoutSecret(bad)}
+		i = Identity{SymName: i.SymName, Missing: tid.HideSecrets(fmt.Sprintf("the secret of this host cannot be used: %v", err)), Remedy: asRoot(err)}
 	}
 	return i
 }
@@ -173,12 +171,13 @@ func (s *sysFile) below(path string) string {
 	return path
 }
 
-// withoutSecret is the command that takes a secret of the host out of use.
-func (s *sysFile) withoutSecret(key string) string {
-	if e, given := s.given[key]; given {
-		return commentOut(e.file, e.line, e.line)
+// asRoot is the command that finds nothing wrong where the cause is who runs this one. Nothing else ends the trouble with a
+// secret but another secret: to do without one is for the administrator to decide.
+func asRoot(cause error) string {
+	if errors.Is(cause, fs.ErrPermission) {
+		return "sudo stasadm check"
 	}
-	return setAside(filepath.Join(s.dir, "hostkey"))
+	return ""
 }
 
 // secret is the zero Secret where none is configured.
@@ -257,7 +256,9 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 			if !secret {
 				value = shown(e.value)
 			}
-			r.add(e, BadIdentity, value, "%v; it is not used", err)
+			if p := r.add(e, BadIdentity, value, "%v; it is not used", err); secret {
+				p.Remedy = ""
+			}
 			return "", err
 		}
 		if secret {
@@ -298,8 +299,8 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 func (s *sysFile) mendWord(key string, e entry, path string, err error) string {
 	command := map[string]string{"nqn": "hostnqn", "id": "hostid"}[key]
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "sudo stasadm check"
+	case errors.Is(err, fs.ErrPermission), key == "key", key == "ctrl-key":
+		return asRoot(err)
 	case command != "":
 		return s.stasadm(command + " -f " + quote(s.below(path)))
 	case e.line > 0:
