@@ -53,6 +53,11 @@ may have secrets.`,
 				return fmt.Errorf("%w: --to is 2 or 3, not %q", errUsage, to)
 			}
 			for _, f := range files {
+				if path := filepath.Join(output, f.Name); p.inUse(output, path) {
+					return fmt.Errorf("%s is in use, and nothing was written: give another directory", path)
+				}
+			}
+			for _, f := range files {
 				path := filepath.Join(output, f.Name)
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					return fmt.Errorf("cannot make a directory: %w", err)
@@ -72,6 +77,21 @@ may have secrets.`,
 	cmd.Flags().StringVar(&output, "output", "", "the `DIR`ectory to write to")
 	_, _ = cmd.MarkFlagRequired("to"), cmd.MarkFlagRequired("output")
 	return cmd
+}
+
+// inUse says whether there is a file at path, in a directory whose files the daemons read.
+func (p *places) inUse(dir, path string) bool {
+	if _, err := os.Lstat(path); err != nil {
+		return false
+	}
+	info, err := os.Stat(dir)
+	for _, used := range []string{nvmeDir, filepath.Dir(stafdConf)} {
+		other, otherErr := os.Stat(p.at(used))
+		if err == nil && otherErr == nil && os.SameFile(info, other) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *places) export() *cobra.Command {
