@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stas-go/stas/pkg/ctl"
 	"github.com/stas-go/stas/pkg/discover"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
@@ -38,12 +39,17 @@ func discoverCommand() *cobra.Command {
 	var o discoverFlags
 	cmd := &cobra.Command{
 		Use: "discover", Short: "Read the log page of any discovery controller, without stafd",
-		Args:              cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
+				return ctl.Usage(err)
+			}
+			return nil
+		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			write := writers[o.output]
 			if write == nil {
-				return fmt.Errorf("--output is table, json or tree, not %q", o.output)
+				return ctl.Usage(fmt.Errorf("--output is table, json or tree, not %q", o.output))
 			}
 			opts, addrs, err := o.options(cmd.Context())
 			if err != nil {
@@ -92,13 +98,13 @@ func walk(ctx context.Context, opts discover.Options, addrs []netip.AddrPort) (*
 func (o *discoverFlags) options(ctx context.Context) (discover.Options, []netip.AddrPort, error) {
 	opts := discover.Options{NQN: o.nqn, Recursive: o.recursive, Timeout: o.timeout}
 	if o.transport != string(nvme.TCP) {
-		return opts, nil, fmt.Errorf("cannot discover over %q: only tcp is spoken without the kernel", o.transport)
+		return opts, nil, ctl.Usage(fmt.Errorf("cannot discover over %q: only tcp is spoken without the kernel", o.transport))
 	}
 	if o.timeout <= 0 {
-		return opts, nil, fmt.Errorf("cannot use --timeout: %v is no time to wait", o.timeout)
+		return opts, nil, ctl.Usage(fmt.Errorf("cannot use --timeout: %v is no time to wait", o.timeout))
 	}
 	if err := nvme.CheckName(o.nqn); err != nil {
-		return opts, nil, fmt.Errorf("cannot use --nqn: %w", err)
+		return opts, nil, ctl.Usage(fmt.Errorf("cannot use --nqn: %w", err))
 	}
 	list, err := resolve(ctx, o.traddr)
 	if err != nil {
@@ -115,7 +121,7 @@ func (o *discoverFlags) options(ctx context.Context) (discover.Options, []netip.
 	opts.HostIface = o.hostIface
 	if o.hostTraddr != "" {
 		if opts.HostTraddr, err = tid.ParseIP(o.hostTraddr); err != nil {
-			return opts, nil, fmt.Errorf("cannot use --host-traddr: %w", err)
+			return opts, nil, ctl.Usage(fmt.Errorf("cannot use --host-traddr: %w", err))
 		}
 	}
 	opts.HostNQN, opts.HostID, err = identity(o.hostNQN)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/ctl"
 	"github.com/stas-go/stas/pkg/fabricsim"
 )
 
@@ -47,6 +49,23 @@ func TestDiscover(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", tt.args, err, tt.wantErr)
 		case !strings.Contains(out.String(), tt.want), tt.lack != "" && strings.Contains(out.String(), tt.lack):
 			t.Errorf("%s: output\n%s", tt.args, out.String())
+		}
+	}
+}
+
+// TestExitStatus: a command line that makes no sense is told from what does not answer.
+func TestExitStatus(t *testing.T) {
+	for args, want := range map[string]int{
+		"discover": 2, "discover -a 127.0.0.1 x": 2, "discover -a 127.0.0.1 -o xml": 2, "discover -a 127.0.0.1 -t rdma": 2, "discover -a 127.0.0.1 -n di,sk": 2,
+		"discover -a 127.0.0.1 --timeout 0": 2, "discover -a 127.0.0.1 -w x": 2, "discover -a 127.0.0.1 -s 1": 1,
+	} {
+		var errs bytes.Buffer
+		root := ctl.Stafctl(bus.Options{})
+		root.AddCommand(discoverCommand())
+		root.SetErr(&errs)
+		root.SetArgs(strings.Fields(args))
+		if got := ctl.Run(t.Context(), root); got != want {
+			t.Errorf("%s: status %d, want %d: %s", args, got, want, errs.String())
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,9 @@ func newTool(daemon string, connect func(context.Context, bus.Options) (*bus.Cli
 // errUsage marks a command line that makes no sense.
 var errUsage = errors.New("wrong use")
 
+// Usage makes err one about a command line that makes no sense, for commands of other packages.
+func Usage(err error) error { return fmt.Errorf("%w: %w", errUsage, err) }
+
 // Run runs a command tree with the arguments of the process and returns the exit
 // status: 0 for success, 1 for failure, 2 for a wrong command line.
 func Run(ctx context.Context, root *cobra.Command) int {
@@ -42,7 +46,7 @@ func Run(ctx context.Context, root *cobra.Command) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), strings.HasPrefix(err.Error(), "required flag"): // cobra has no value for it
 		fmt.Fprintf(root.ErrOrStderr(), "%s: %v\nTry '%s --help'.\n", root.Name(), err, root.Name())
 		return 2
 	}
