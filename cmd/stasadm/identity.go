@@ -118,8 +118,14 @@ func (w *word) inForce(p *places, name string) string {
 	if p.sysConf == "" {
 		return ""
 	}
-	value, err := config.KeyOf(p.sys(), hostSection, w.key)
-	if err != nil || value == "" {
+	value := ""
+	dropIns, _ := filepath.Glob(p.sys() + ".d/*.conf")
+	for _, file := range append([]string{p.sys()}, dropIns...) {
+		if v, err := config.KeyOf(file, hostSection, w.key); err == nil {
+			value = cmp.Or(v, value)
+		}
+	}
+	if value == "" {
 		value = w.in(p, filepath.Join(nvmeDir, name))
 		if id, ok := nvme.HostIDFromNQN(p.nqnInForce()); ok && value == "" && w.key == "id" {
 			value = id.String()
