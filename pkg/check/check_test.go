@@ -60,13 +60,15 @@ func filesBelow(root string) Files {
 func look(root string, interfaces ...net.Interface) []Finding {
 	c, list := Configured(filesBelow(root))
 	h := Host{Root: root, Interfaces: func() ([]net.Interface, error) { return interfaces, nil },
-		Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }}
+		HasIPv4: func(i net.Interface) bool { return !strings.HasPrefix(i.Name, "veth") },
+		Now:     func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }}
 	return Sorted(append(list, h.Look(c)...))
 }
 
 func TestHealthyHost(t *testing.T) {
 	up := net.Interface{Flags: net.FlagUp | net.FlagMulticast}
-	if got := look(tree(t, healthy()), up, up, net.Interface{Flags: net.FlagUp | net.FlagMulticast | net.FlagLoopback}, net.Interface{}); got != nil {
+	if got := look(tree(t, healthy()), up, up, net.Interface{Flags: net.FlagUp | net.FlagMulticast | net.FlagLoopback}, net.Interface{},
+		net.Interface{Name: "veth0", Flags: up.Flags}, net.Interface{Name: "veth1", Flags: up.Flags}); got != nil {
 		t.Errorf("findings on a healthy host: %+v", got)
 	}
 }

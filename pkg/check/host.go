@@ -22,11 +22,12 @@ import (
 type Host struct {
 	Root       string // "/" for this one
 	Interfaces func() ([]net.Interface, error)
+	HasIPv4    func(net.Interface) bool // whether the interface has an address of that family
 	Now        func() time.Time
 }
 
 // This is the host that the process runs on.
-func This() Host { return Host{Root: "/", Interfaces: net.Interfaces, Now: time.Now} }
+func This() Host { return Host{Root: "/", Interfaces: net.Interfaces, HasIPv4: hasIPv4, Now: time.Now} }
 
 func (h Host) at(path string) string { return filepath.Join(h.Root, path) }
 

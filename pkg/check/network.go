@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// multicast counts the interfaces on which Avahi joins the mDNS group: beyond the kernel's
-// limit per socket (net.ipv4.igmp_max_memberships) it hears nothing on the rest.
+// multicast counts the interfaces on which Avahi joins the mDNS group, which it does where it finds an
+// address: beyond the kernel's limit per socket (net.ipv4.igmp_max_memberships) it hears nothing on the rest.
 func (h Host) multicast(c Configuration) []Finding {
 	const knob = "/proc/sys/net/ipv4/igmp_max_memberships"
 	limit, err := number(h.at(knob))
@@ -22,7 +22,7 @@ func (h Host) multicast(c Configuration) []Finding {
 	}
 	count := 0
 	for _, i := range list {
-		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagMulticast != 0 && i.Flags&net.FlagLoopback == 0 {
+		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagMulticast != 0 && i.Flags&net.FlagLoopback == 0 && h.HasIPv4(i) {
 			count++
 		}
 	}
@@ -32,6 +32,16 @@ func (h Host) multicast(c Configuration) []Finding {
 	return []Finding{{ID: "too-many-interfaces", Severity: Warning, Where: knob,
 		What:   fmt.Sprintf("%d interfaces can receive announcements and the kernel lets Avahi listen on %d", count, limit),
 		Remedy: fmt.Sprintf("sysctl -w net.ipv4.igmp_max_memberships=%d && systemctl restart avahi-daemon", count*2)}}
+}
+
+func hasIPv4(i net.Interface) bool {
+	addresses, _ := i.Addrs()
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // firewall gives a hint where firewalld runs and no zone of the administrator's lets mDNS in.
