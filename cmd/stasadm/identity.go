@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -83,7 +84,11 @@ An identity that exists stays: controllers know this host by it. --force replace
 			if err != nil {
 				return fmt.Errorf("cannot make a %s: %w", w.what, err)
 			}
-			filed, inForce := w.in(p, w.file), w.inForce(p, use)
+			filed := w.in(p, w.file)
+			inForce, err := w.inForce(p, use)
+			if err != nil {
+				return err
+			}
 			same := filed == inForce || w.key == "id" && strings.EqualFold(filed, inForce)
 			if filed != "" && inForce != "" && !same && !w.force {
 				return fmt.Errorf("%s has the %s %s, and %s is in force: %w; --force replaces both by %s", w.file, w.what, filed, inForce, errAborted, value)
@@ -113,32 +118,34 @@ func (w *word) absolute() error {
 	return nil
 }
 
-// inForce is the valid value that connections are made with; empty where there is none.
-func (w *word) inForce(p *places, name string) string {
+// inForce is the valid value that connections are made with; empty where there is none. What cannot be read may have one.
+func (w *word) inForce(p *places, name string) (string, error) {
 	if p.sysConf == "" {
-		return ""
+		return "", nil
 	}
 	value := ""
 	dropIns, _ := filepath.Glob(p.sys() + ".d/*.conf")
 	for _, file := range append([]string{p.sys()}, dropIns...) {
-		if v, err := config.KeyOf(file, hostSection, w.key); err == nil {
-			value = cmp.Or(v, value)
+		v, err := config.KeyOf(file, hostSection, w.key)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
 		}
+		value = cmp.Or(v, value)
 	}
 	if value == "" {
 		value = w.in(p, filepath.Join(nvmeDir, name))
 		if id, ok := nvme.HostIDFromNQN(p.nqnInForce()); ok && value == "" && w.key == "id" {
 			value = id.String()
 		}
-		return value
+		return value, nil
 	}
 	if file, named := strings.CutPrefix(value, "file://"); named {
-		return w.in(p, file)
+		return w.in(p, file), nil
 	}
 	if w.check(value) == nil {
-		return value
+		return value, nil
 	}
-	return ""
+	return "", nil
 }
 
 // in is the valid value in a file.
