@@ -125,7 +125,7 @@ func (d *disconnection) run(ctx context.Context) error {
 		return d.tell("nothing to disconnect", nil)
 	}
 	if d.force || d.owner != "" {
-		if err := d.confirm(list); err != nil {
+		if err := d.confirm(ctx, list); err != nil {
 			return err
 		}
 	}
@@ -179,7 +179,7 @@ func (d *disconnection) tell(what string, c *kernel.Controller) error {
 }
 
 // confirm asks a terminal. What is no terminal has been told by the command line.
-func (d *disconnection) confirm(list []kernel.Controller) error {
+func (d *disconnection) confirm(ctx context.Context, list []kernel.Controller) error {
 	if !d.terminal(d.in) {
 		return nil
 	}
@@ -187,11 +187,20 @@ func (d *disconnection) confirm(list []kernel.Controller) error {
 		fmt.Fprintf(d.errs, "  %s  owner %s\n", printable(titleOf(c.Name, string(c.Transport), c.Traddr, c.Trsvcid, c.NQN)), printable(d.kernel.Owner(c.Name).String()))
 	}
 	fmt.Fprintf(d.errs, "Disconnect these %d? File systems on them lose their storage. Type \"yes\": ", len(list))
-	answer, _ := bufio.NewReader(io.LimitReader(d.in, 64)).ReadString('\n')
-	if strings.TrimSpace(answer) != "yes" {
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(io.LimitReader(d.in, 64)).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case <-ctx.Done(): // interrupted
 		return errNotConfirmed
+	case line := <-answer:
+		if strings.TrimSpace(line) != "yes" {
+			return errNotConfirmed
+		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // isTerminal says whether somebody sits at r: a character device that is not one of memory, as /dev/null

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/kernel"
@@ -124,6 +125,36 @@ func TestDisconnectAllThatFails(t *testing.T) {
 	if _, errs, status := run(t, stacctl(tool), "disconnect-all"); status != 1 || !strings.Contains(errs, "only root") {
 		t.Errorf("status %d, %s", status, errs)
 	}
+}
+
+// An interrupt answers the question, which no line follows then.
+func TestDisconnectAllInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &machine{list: []kernel.Controller{{Name: "nvme1", Inode: 1, Live: tid.Live{Transport: nvme.TCP}}}}
+		tool := newTool("stacd", bus.ConnectConnector, bus.Options{})
+		tool.uid, tool.kernel = 0, func(string) (Kernel, func()) { return m, func() {} }
+		tool.terminal = func(io.Reader) bool { return true }
+		keyboard, keys := io.Pipe()
+		root := stacctl(tool)
+		root.SetIn(keyboard)
+		root.SetErr(io.Discard)
+		root.SetArgs([]string{"disconnect-all", "--force"})
+		ctx, interrupt := context.WithCancel(t.Context())
+		done := make(chan int, 1)
+		go func() { done <- Run(ctx, root) }()
+		synctest.Wait()
+		interrupt()
+		synctest.Wait()
+		select {
+		case status := <-done:
+			if status != 1 || len(m.gone) > 0 {
+				t.Errorf("status %d, gone %v", status, m.gone)
+			}
+		default:
+			t.Error("still asking")
+		}
+		_ = keys.Close()
+	})
 }
 
 func TestIsTerminal(t *testing.T) {
