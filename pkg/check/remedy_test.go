@@ -178,6 +178,21 @@ func TestRemediesOfFiles(t *testing.T) {
 	}
 }
 
+// TestRemediesWithoutADirectory: nothing of stas need be there yet.
+func TestRemediesWithoutADirectory(t *testing.T) {
+	r := newRemedies(t)
+	files := healthy()
+	delete(files, "etc/stas/stafd.conf")
+	delete(files, "etc/stas/stacd.conf")
+	root := tree(t, files)
+	for _, f := range look(root) {
+		r.gone(t, root, f, func() []Finding { return look(root) })
+	}
+	if list := look(root); len(list) > 0 {
+		t.Errorf("left are %+v", list)
+	}
+}
+
 // TestRemediesOfExclusions: no command brings an entry into force that is not, nor the other way round.
 func TestRemediesOfExclusions(t *testing.T) {
 	r := newRemedies(t)

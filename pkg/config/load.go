@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -51,7 +52,8 @@ func readSet(path string) ([]entry, []Problem, error) {
 	for _, f := range texts {
 		readErr := f.err
 		if errors.Is(readErr, fs.ErrNotExist) {
-			problems = append(problems, Problem{ID: MissingFile, File: f.path, Remedy: "touch " + quote(f.path), Message: "the file does not exist; using the defaults"})
+			remedy := fmt.Sprintf("mkdir -p %s && touch %s", quote(filepath.Dir(f.path)), quote(f.path))
+			problems = append(problems, Problem{ID: MissingFile, File: f.path, Remedy: remedy, Message: "the file does not exist; using the defaults"})
 			continue
 		}
 		var list []entry
