@@ -32,7 +32,7 @@ func (f *Finder) converse(d *dc) {
 		return
 	}
 	facts := facts{busy: d.busy != rest, live: d.live(),
-		identified: d.identified != nil, registrable: d.registrable(), registered: d.registered && d.symname == f.identity.SymName,
+		identified: d.identified != nil, registrable: d.registrable(), registered: d.registered && d.symname == f.symName(d.want.Host.NQN),
 		wantsPLEO: f.cfg.PLEO, knowsPages: d.knowsPages, dirty: d.dirty, held: d.timers.holdDown != nil || f.holds(d)}
 	if d.identified != nil {
 		facts.listsPages = d.identified.LPA&nvme.LPASupportedLogPages != 0
@@ -63,7 +63,7 @@ func (f *Finder) perform(d *dc, s step) {
 	if d.pages != nil && f.cfg.PLEO && d.identified.DCTYPE != nvme.DCTypeCDC {
 		opt.LSP = d.pages.DiscoveryLSP(nvme.LSPPortLocal)
 	}
-	host, symname := d.want.Host, f.identity.SymName
+	host, symname := d.want.Host, f.symName(d.want.Host.NQN)
 	source := d.device.SrcAddr
 	ctx, cancel := context.WithTimeout(f.ctx, stepDeadline)
 	d.cancel = cancel

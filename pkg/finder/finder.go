@@ -88,7 +88,8 @@ type Finder struct {
 	cfg      *config.Staf
 	excludes *exclusion.List
 	identity config.Identity
-	defaults *tid.Params // for controllers that no line describes
+	symNames map[string]string // of hosts that are not the system's, by NQN
+	defaults *tid.Params       // for controllers that no line describes
 
 	sources sources
 	dcs     map[string]*dc // by key
@@ -171,15 +172,15 @@ func (f *Finder) pump() {
 
 // Configure puts a configuration in force, and tries at once what was waiting. What it no longer names ends.
 func (f *Finder) Configure(cfg *config.Staf, id config.Identity) {
-	excludes := veto.Own(cfg.Excludes)
+	excludes, symNames := veto.Own(cfg.Excludes), symNamesOf(cfg, id.Host.NQN)
 	f.loop.Post(func() {
+		f.cfg, f.identity, f.excludes, f.symNames = cfg, id, excludes, symNames
 		for _, d := range f.dcs {
 			stop(&d.timers.retention) // it may be longer or shorter now
-			if id.SymName != f.identity.SymName {
+			if d.symname != f.symName(d.want.Host.NQN) {
 				d.settled(register)
 			}
 		}
-		f.cfg, f.identity, f.excludes = cfg, id, excludes
 		for _, d := range f.dcs {
 			if d.parked && f.holds(d) {
 				stop(&d.timers.poll)

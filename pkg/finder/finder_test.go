@@ -178,6 +178,44 @@ func TestRegistration(t *testing.T) {
 	})
 }
 
+// A file that gives its controllers a host of their own may give that one a symbolic name, too.
+func TestRegistrationOfAnotherHost(t *testing.T) {
+	other := tid.Host{NQN: "nqn.2014-08.org.nvmexpress:uuid:99999999-2222-3333-4444-555555555555", ID: "99999999-2222-3333-4444-555555555555"}
+	bubble(t, func(r *rig) {
+		configured(dc1, dc2)(r)
+		for _, a := range []string{dc1, dc2} {
+			r.target(a, fake.Behaviour{DCType: nvme.DCTypeCDC}, subsystem(0))
+		}
+		r.id.SymName = "system"
+		r.cfg.Controllers[1].Scope = &config.Scope{Host: other, SymName: "persona"}
+	}, func(r *rig) {
+		registered := func(dc string, want ...string) {
+			t.Helper()
+			var names []string
+			for _, b := range r.Registered(r.dcs()[dc].device) {
+				d, err := nvme.DecodeDIM(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				names = append(names, d.Entries[0].SymbolicName)
+			}
+			if !slices.Equal(names, want) {
+				t.Errorf("%s: registered as %q, want %q", dc, names, want)
+			}
+		}
+		registered(dc1, "system")
+		registered(dc2, "persona")
+		// Each hears only of its own.
+		r.id.SymName = "system two"
+		r.configure(func(*config.Staf) {})
+		registered(dc1, "system", "system two")
+		registered(dc2, "persona")
+		r.configure(func(c *config.Staf) { c.Controllers[1].Scope = &config.Scope{Host: other} })
+		registered(dc1, "system", "system two")
+		registered(dc2, "persona", "system two")
+	})
+}
+
 // Decision 26: the first page of a connection that is empty where the last one was not is believed
 // only after a while; an empty page in a running session is believed at once.
 func TestHoldDown(t *testing.T) {

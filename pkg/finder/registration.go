@@ -1,10 +1,12 @@
 package finder
 
 import (
+	"cmp"
 	"os"
 	"strings"
 	"sync"
 
+	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -30,6 +32,21 @@ func registration(host tid.Host, symname, source string) ([]byte, error) {
 			HostID:         id, SymbolicName: symname,
 		}}}
 	return dim.Encode()
+}
+
+// symName is the symbolic name under which the host nqn is registered: that of the file that gave the NQN, else the
+// system's.
+func (f *Finder) symName(nqn string) string { return cmp.Or(f.symNames[nqn], f.identity.SymName) }
+
+// symNamesOf are the symbolic names that files give their hosts, by NQN. Of several the first counts.
+func symNamesOf(cfg *config.Staf, system string) map[string]string {
+	names := make(map[string]string)
+	for _, c := range cfg.Controllers {
+		if nqn := cmp.Or(c.Scope.Host.NQN, system); c.Scope.SymName != "" && names[nqn] == "" {
+			names[nqn] = c.Scope.SymName
+		}
+	}
+	return names
 }
 
 // systemVersion names the operating system, as os-release(5) has it, in at most the 64
