@@ -120,11 +120,11 @@ func (h *Host) enable(ctx context.Context) error {
 	return nil
 }
 
-// waitReady polls CSTS.RDY as long as CAP.TO allows, in units of 500 ms (Base 3.1.4.1).
+// waitReady polls CSTS.RDY as long as CAP.TO allows, in units of 500 ms (Base 3.1.4.1). That bounds how long the controller may
+// say that it is not ready, not how long an answer may take.
 func (h *Host) waitReady(ctx context.Context, caps uint64) error {
 	limit := max(time.Duration(caps>>24&0xff)*500*time.Millisecond, 500*time.Millisecond)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	end := time.Now().Add(limit)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		csts, err := h.property(ctx, nvme.PropertyCSTS, 4)
 		if err != nil {
@@ -135,6 +135,9 @@ func (h *Host) waitReady(ctx context.Context, caps uint64) error {
 		}
 		if csts&2 != 0 {
 			return errors.New("the controller reports a fatal status")
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the controller does not become ready: %w", classify(context.DeadlineExceeded, nil))
 		}
 		select {
 		case <-time.After(wait):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +98,36 @@ func TestTerminateInPlaceOfAnEvent(t *testing.T) {
 	var term *TerminatedError
 	if !errors.As(h.Err(), &term) {
 		t.Errorf("connection ended by %v", h.Err())
+	}
+}
+
+// CAP.TO, which is 500 ms here, is for a controller that says that it is not ready, not for one whose answer takes long.
+func TestSlowAnswerOfAReadyController(t *testing.T) {
+	var asked atomic.Int32
+	target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{}}, Interceptor: intercept(func(s Step) Action {
+		if s.Name == StepPropertyGet && asked.Add(1) == 2 { // CAP, then CSTS
+			return Action{Delay: 700 * time.Millisecond}
+		}
+		return Action{}
+	})}
+	dial(t, hostConfig(serve(t, target), ""))
+}
+
+// A controller that is never ready is given up.
+func TestControllerThatIsNeverReady(t *testing.T) {
+	q, controller := pipeQueue(t)
+	go func() {
+		r, w := NewReader(controller, TargetSide, 4096), NewWriter(controller)
+		for {
+			p, err := r.Next()
+			if err != nil || w.Write(&CapsuleResp{NewCQE(p.(*CapsuleCmd).SQE.CID(), 0, 0, 0, 0)}) != nil {
+				return
+			}
+		}
+	}()
+	h := &Host{cfg: HostConfig{CommandTimeout: 20 * time.Second}, admin: q}
+	if err := h.waitReady(t.Context(), capValue); !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "ready") {
+		t.Errorf("waitReady gave %v", err)
 	}
 }
 
