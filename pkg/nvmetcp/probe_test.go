@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -72,9 +74,17 @@ func TestProbe(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-			defer cancel()
-			err := Probe(ctx, tt.target)
+			var err error
+			for timeout := 300 * time.Millisecond; ; timeout *= 10 {
+				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				err = Probe(ctx, tt.target)
+				cancel()
+				// So short a time may also pass before the connection is made, because the machine stands still.
+				right := len(tt.want) > 0 && !slices.ContainsFunc(tt.want, func(want error) bool { return !errors.Is(err, want) })
+				if right || !errors.Is(err, ErrTimeout) || timeout >= 30*time.Second {
+					break
+				}
+			}
 			if len(tt.want) == 0 && err != nil {
 				t.Fatalf("Probe: %v", err)
 			}
@@ -92,19 +102,19 @@ func at(a netip.AddrPort) ProbeTarget { return ProbeTarget{Endpoint: Endpoint{Ad
 func TestProbeEndsWithContext(t *testing.T) {
 	silent := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(20*time.Millisecond, cancel)
-	start := time.Now()
+	var start atomic.Pointer[time.Time]
+	time.AfterFunc(20*time.Millisecond, func() { start.Store(new(time.Now())); cancel() })
 	if err := Probe(ctx, at(silent)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Probe gave %v, want %v", err, context.Canceled)
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(*start.Load()); d > 10*time.Second { // without an end it would be for ever
 		t.Errorf("Probe took %v after its context was cancelled", d)
 	}
 }
 
 func TestProbeBindsToInterface(t *testing.T) {
 	addr := listen(t, answer(&ICResp{MaxH2CData: 8192}))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	err := Probe(ctx, ProbeTarget{Endpoint: Endpoint{Addr: addr, HostIface: "lo", HostTraddr: addr.Addr()}})
 	if err != nil {
