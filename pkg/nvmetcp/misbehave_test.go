@@ -236,7 +236,7 @@ func FuzzTarget(f *testing.F) {
 		host.Close()
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Fatal("connection does not end")
 		}
 		if n := len(target.Controllers()); n != 0 {
