@@ -60,7 +60,7 @@ func startLab(t *testing.T) (socket string, run func(args ...string) (string, er
 		err := c.ExecuteContext(t.Context())
 		return out.String(), err
 	}
-	for end := time.Now().Add(5 * time.Second); ; {
+	for end := time.Now().Add(20 * time.Second); ; {
 		if _, err := run("port", "ls"); err == nil {
 			return socket, run
 		} else if time.Now().After(end) {

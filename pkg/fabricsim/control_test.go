@@ -55,7 +55,7 @@ func TestControlSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(20 * time.Second))
 		go func() {
 			io.WriteString(c, request)
 			c.(*net.UnixConn).CloseWrite()
@@ -155,7 +155,7 @@ func FuzzControlLine(f *testing.F) {
 			defer server.Close()
 			fabric.answer(t.Context(), server)
 		}()
-		client.SetDeadline(time.Now().Add(5 * time.Second))
+		client.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := client.Write(line); err != nil {
 			t.Fatal(err)
 		}

@@ -103,7 +103,7 @@ func connect(t testing.TB, f *Fabric, port, host, sub string) *nvmetcp.Host {
 func dialHost(ctx context.Context, f *Fabric, port, host, sub string) (*nvmetcp.Host, error) {
 	id, _ := nvme.HostIDFromNQN(host)
 	return nvmetcp.Dial(ctx, nvmetcp.HostConfig{Endpoint: nvmetcp.Endpoint{Addr: f.Addr(port)},
-		SubNQN: sub, HostNQN: host, HostID: id, KeepAlive: 30 * time.Second, CommandTimeout: 5 * time.Second})
+		SubNQN: sub, HostNQN: host, HostID: id, KeepAlive: 30 * time.Second, CommandTimeout: 20 * time.Second})
 }
 
 // names gives what a page lists, in short.
@@ -248,7 +248,7 @@ func waitRequests(t testing.TB, f *Fabric) {
 
 func await(t testing.TB, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); {
+	for end := time.Now().Add(20 * time.Second); !ok(); {
 		if time.Now().After(end) {
 			t.Fatal("it does not come about")
 		}
@@ -357,26 +357,27 @@ namespace = 1T
 
 func TestPorts(t *testing.T) {
 	f := start(t, sample)
-	probe := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	probe := func(timeout time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		return nvmetcp.Probe(ctx, nvmetcp.ProbeTarget{Endpoint: nvmetcp.Endpoint{Addr: f.Addr("p1")}})
 	}
 	h := connect(t, f, "p1", alice, "")
 	for _, tt := range []struct {
-		action string
-		want   error
-	}{{"refuse", nvmetcp.ErrRefused}, {"blackhole", nvmetcp.ErrTimeout}} {
+		action  string
+		timeout time.Duration
+		want    error
+	}{{"refuse", 20 * time.Second, nvmetcp.ErrRefused}, {"blackhole", 200 * time.Millisecond, nvmetcp.ErrTimeout}} {
 		if err := f.AddFault(FaultConfig{Name: "x", Port: "p1", Action: tt.action}); err != nil {
 			t.Fatal(err)
 		}
-		if err := probe(); !errors.Is(err, tt.want) || errors.Is(err, nvmetcp.ErrSilent) {
+		if err := probe(tt.timeout); !errors.Is(err, tt.want) || errors.Is(err, nvmetcp.ErrSilent) {
 			t.Errorf("%s: probe gave %v", tt.action, err)
 		}
 		if err := f.RemoveFault("x"); err != nil {
 			t.Fatal(err)
 		}
-		if err := probe(); err != nil {
+		if err := probe(20 * time.Second); err != nil {
 			t.Errorf("after %s: %v", tt.action, err)
 		}
 	}
@@ -401,7 +402,7 @@ func TestPorts(t *testing.T) {
 			t.Errorf("entry %+v has the old address", e)
 		}
 	}
-	if err := probe(); err != nil {
+	if err := probe(20 * time.Second); err != nil {
 		t.Errorf("at the new address: %v", err)
 	}
 }
