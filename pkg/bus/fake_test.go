@@ -25,6 +25,7 @@ type fakeDaemon struct {
 	tron        bool
 	err         error
 	hang        bool
+	moving      bool // pages change as often as they are read
 	panics      bool
 }
 
@@ -34,11 +35,16 @@ func (f *fakeDaemon) get(ctx context.Context) error {
 	if f.panics {
 		panic("a defect")
 	}
-	if f.hang {
+	for f.hang { // until it does no more, or ctx ends
 		f.mu.Unlock()
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
 		f.mu.Lock()
-		return ctx.Err()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
 	return f.err
 }
@@ -77,6 +83,11 @@ func (f *fakeDaemon) PageEntries(ctx context.Context, key string) (Page, []nvme.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p, ok := f.pages[key]
+	if f.moving {
+		next := p
+		next.Revision++
+		f.pages[key] = next
+	}
 	return p, f.entries[key], ok, nil
 }
 
@@ -127,8 +138,8 @@ func (f *fakeDaemon) set(change func()) {
 
 func options(b *privatebus.Bus) Options {
 	return Options{
-		Address: b.Address(), ConnectTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-		CallTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler),
+		Address: b.Address(), ConnectTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
+		CallTimeout: 30 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -169,10 +180,10 @@ func onBus(t *testing.T, s *server) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so after 20 s: %s", what)
+			t.Fatalf("not so after 60 s: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

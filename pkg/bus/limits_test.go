@@ -108,7 +108,7 @@ func TestFloodOfCallsThatWantNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	most := before + maxWaiting + 200
-	for end := time.Now().Add(time.Second); runtime.NumGoroutine() > most; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(options(b).CallTimeout / 2); runtime.NumGoroutine() > most; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d goroutines, before there were %d", runtime.NumGoroutine(), before)
 		}

@@ -391,8 +391,8 @@ func TestWhatCouldNotBeReadIsToldLater(t *testing.T) {
 	s.ControllerConnected("a")
 	s.ControllerConnected("b")
 	eventually(t, "it was tried", func() bool { return o.failures() > 0 })
+	s.ControllerLost("b") // before it can be told: that takes a second, and so may the way to the next line
 	o.fail(nil)
-	s.ControllerLost("b")
 	got := map[any]string{}
 	for range 2 {
 		sig := next(t, signals)

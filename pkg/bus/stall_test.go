@@ -23,7 +23,7 @@ func TestServerOutlivesTheBus(t *testing.T) {
 	for range 3 {
 		b.Run()
 		eventually(t, "back on the bus", s.Connected)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		c, err := ConnectFinder(ctx, options(b))
 		if err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestStalledBusBlocksNobody(t *testing.T) {
 		}
 		return !s.Connected()
 	})
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("that took %v", took)
 	}
 	b.Continue()
@@ -79,7 +79,7 @@ func TestStopWhileTheBusStalls(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > opts.WriteTimeout/2 {
 		t.Errorf("stopping took %v", took)
 	}
 }
@@ -92,7 +92,7 @@ func TestBusThatNeverAnswers(t *testing.T) {
 	defer b.Continue()
 	began := time.Now()
 	_, err := ConnectFinder(t.Context(), opts)
-	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(began) > 5*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(began) > 30*time.Second {
 		t.Errorf("connecting: %v after %v", err, time.Since(began))
 	}
 }
