@@ -140,7 +140,7 @@ func announce(t *testing.T, bus *testBus, a Announcement) *Publisher {
 	t.Cleanup(p.Close)
 	select {
 	case <-p.Ready():
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("not announced")
 	}
 	return p
@@ -169,8 +169,8 @@ func TestSubtype(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := map[string]bool{}
-	limit := time.After(15 * time.Second)
-	for end := false; !end; {
+	limit := time.After(time.Minute)
+	for end := false; !end || !found["central"]; { // Avahi says after a second that this is all, also where it was late itself
 		select {
 		case s := <-signals:
 			switch s.Name {
@@ -217,8 +217,10 @@ func TestRealAvahi(t *testing.T) {
 	if got, _ := named(s, "RoCE", IPv4); got.Transport != "rdma" || got.Trsvcid != "4420" || got.Type != TypeUDP {
 		t.Errorf("got %+v", got)
 	}
-	if log := w.log.String(); !strings.Contains(log, "no p") {
-		t.Errorf("nothing is said about the record without p:\n%s", log)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(w.log.String(), "no p"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) { // it may be the last that is looked up
+			t.Fatalf("nothing is said about the record without p:\n%s", w.log)
+		}
 	}
 	tcp.Close()
 	w.until("the goodbye", func(s State) bool { _, ok := named(s, "CDC one", IPv4); return !ok && len(s.Services) == 2 })
@@ -261,7 +263,7 @@ func TestRealAvahiOnTheWire(t *testing.T) {
 		w.until("a dead Avahi", func(s State) bool { return !s.Available && stale(s) == 4 })
 		w.never("a loss", 300*time.Millisecond, func(s State) bool { return len(s.Services) != 4 })
 		avahi.Start()
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(time.Minute); ; {
 			s := w.Snapshot()
 			if len(s.Services) != 4 {
 				t.Fatalf("services lost in a restart of Avahi: %+v", s)
@@ -290,7 +292,7 @@ func TestRealAvahiOnTheWire(t *testing.T) {
 	// secondary addresses go with the primary one.)
 	ip(t, "-n %s addr add 192.0.2.3/26 dev peerwirea", ns)
 	ip(t, "-n %s addr del 192.0.2.2/25 dev peerwirea", ns)
-	for range 40 {
+	for range 120 {
 		w.Recheck()
 		if got := addresses(w.Snapshot()); strings.Contains(got, "192.0.2.3") {
 			return

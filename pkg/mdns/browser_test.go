@@ -139,7 +139,7 @@ func TestBusStalls(t *testing.T) {
 	bus.Signal(syscall.SIGSTOP)
 	start := time.Now()
 	w.stop()
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 10*time.Second { // without its own end it would be for ever
 		t.Errorf("Run took %v to end on a stalled bus", d)
 	}
 	bus.Signal(syscall.SIGCONT)
@@ -262,10 +262,8 @@ func TestLookupRetried(t *testing.T) {
 	f.mu.Unlock()
 	w.Recheck()
 	w.never("the service lost", 500*time.Millisecond, func(s State) bool { return len(s.Services) != 1 || stale(s) != 0 })
+	f.lookedUp(t, n+2)
 	f.mu.Lock()
-	if f.lookups < n+2 {
-		t.Errorf("%d lookups after Recheck", f.lookups-n)
-	}
 	f.resolve = func(s avahi.Service, n int) (avahi.Service, error) {
 		s, err := answer(s, n)
 		s.Address = "10.9.9.9"
@@ -291,17 +289,7 @@ func TestBadRecordChangesNothing(t *testing.T) {
 	f.mu.Unlock()
 	for i := range 3 {
 		w.Recheck()
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			f.mu.Lock()
-			n := f.lookups
-			f.mu.Unlock()
-			if n > seen+i {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatal("no lookup after Recheck")
-			}
-		}
+		f.lookedUp(t, seen+i+1)
 	}
 	w.never("a change", 100*time.Millisecond, func(s State) bool { return !fresh(1)(s) })
 	if n := strings.Count(w.log.String(), "carrier pigeon"); n != 1 {
@@ -364,7 +352,7 @@ func TestAvahiIsNotActivated(t *testing.T) {
 		t.Error("Avahi was activated")
 	}
 	// A call that comes just after the stop must not do it either.
-	l, err := dial(t.Context(), bus.Address, time.Second)
+	l, err := dial(t.Context(), bus.Address, 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +391,7 @@ func TestEpochsLeaveNothing(t *testing.T) {
 		t.Error("another connection of the process was closed")
 	}
 	var g, n int
-	for range 100 { // those that end take a moment
+	for range 1000 { // those that end take a moment
 		if g, n = count(); g <= goroutines+2 && n <= files {
 			return
 		}

@@ -180,7 +180,7 @@ type watched struct {
 // quick shortens what tests would have to wait for.
 func quick() timing {
 	return timing{
-		call: 5 * time.Second, settle: 300 * time.Millisecond, retryMin: 10 * time.Millisecond,
+		call: time.Minute, settle: 300 * time.Millisecond, retryMin: 10 * time.Millisecond,
 		retryMax: 100 * time.Millisecond, refresh: time.Hour, recheck: 50 * time.Millisecond, flush: time.Millisecond,
 	}
 }
@@ -210,7 +210,7 @@ func run(t *testing.T, b *Browser) *watched {
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			buf := make([]byte, 1<<20)
 			t.Errorf("Run does not end:\n%s", buf[:runtime.Stack(buf, true)])
 		}
@@ -222,7 +222,7 @@ func run(t *testing.T, b *Browser) *watched {
 // until waits for a state and returns it.
 func (w *watched) until(what string, ok func(State) bool) State {
 	w.t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(2 * time.Minute)
 	for {
 		s := w.Snapshot()
 		if ok(s) {

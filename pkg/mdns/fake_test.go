@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/holoplot/go-avahi"
@@ -40,6 +41,22 @@ func serveAvahi(t *testing.T, b *testBus, prepare func(*fakeAvahi)) *fakeAvahi {
 		t.Fatalf("RequestName: %v, %v", reply, err)
 	}
 	return f
+}
+
+// lookedUp waits until so many lookups have been made.
+func (f *fakeAvahi) lookedUp(t *testing.T, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		n := f.lookups
+		f.mu.Unlock()
+		if n >= want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d lookups, want %d", n, want)
+		}
+	}
 }
 
 // Leave takes the daemon off the bus.
