@@ -131,8 +131,14 @@ func TestForgedEventIsPassedOver(t *testing.T) {
 		m := open(t, Options{})
 		send(t, Kernel, aen)
 		trigger(t, sys)
-		if e, err := m.Receive(); err != nil || e.Subsystem != "net" {
-			t.Errorf("Receive = %+v, %v; want the kernel's event", e, err)
+		for {
+			e, err := m.Receive()
+			if err != nil || e.Subsystem == "nvme" {
+				t.Errorf("Receive = %+v, %v; want the kernel's event", e, err)
+			}
+			if err != nil || e.Subsystem == "net" { // others of the host, such as of a module, come to every network
+				break
+			}
 		}
 	})
 }
