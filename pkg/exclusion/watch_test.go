@@ -11,7 +11,7 @@ import (
 const testSoak = 20 * time.Millisecond
 
 // patience is for what must come, not for what must not.
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 func startWatch(t *testing.T, f *tree, soak time.Duration) (*Files, <-chan struct{}) {
 	t.Helper()
@@ -97,15 +97,16 @@ func TestWatchCoalesces(t *testing.T) {
 	files, changed := startWatch(t, f, time.Second)
 	f.renamed(f.main, "trsvcid=4420")
 	await(t, files, changed, true) // the watches are in place now
-	before := files.Current().Generation()
+	before, began := files.Current().Generation(), time.Now()
 	for range 5 {
 		f.renamed(filepath.Join(f.dropin, "y.conf"), "trsvcid=4422")
 		f.renamed(f.main, "trsvcid=4421")
 		f.renamed(filepath.Join(f.dropin, "y.conf"), "trsvcid=4423")
 	}
+	most := 1 + uint64(time.Since(began)/time.Second) // once, unless the machine stood still
 	await(t, files, changed, false)
-	if got := files.Current().Generation() - before; got != 1 {
-		t.Errorf("looked %d times at what changed at once", got)
+	if got := files.Current().Generation() - before; got < 1 || got > most {
+		t.Errorf("looked %d times at what changed at once, want at most %d", got, most)
 	}
 }
 
