@@ -20,7 +20,7 @@ import (
 // await waits until cond holds; it looks often, and gives up loudly.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
@@ -217,7 +217,7 @@ func TestCloseLetsTheWorkerFinish(t *testing.T) {
 			t.Errorf("Connect = %v, want ErrClosed", err)
 		}
 	}
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 20*time.Second { // the kernel would hold it for ever
 		t.Errorf("Close took %v", d)
 	}
 	if _, err := b.Options(t.Context()); !errors.Is(err, ErrClosed) {
