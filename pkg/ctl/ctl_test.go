@@ -149,7 +149,7 @@ func run(t *testing.T, root *cobra.Command, args ...string) (stdout, stderr stri
 }
 
 func quiet(b *privatebus.Bus) bus.Options {
-	return bus.Options{Address: b.Address(), CallTimeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler)}
+	return bus.Options{Address: b.Address(), ConnectTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, CallTimeout: 30 * time.Second, Log: slog.New(slog.DiscardHandler)}
 }
 
 // serve runs both daemons' servers over f until the test ends.

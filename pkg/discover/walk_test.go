@@ -90,7 +90,7 @@ func closedPort(t *testing.T) int {
 }
 
 func options(f *fabricsim.Fabric, port string) discover.Options {
-	return discover.Options{Endpoint: nvmetcp.Endpoint{Addr: f.Addr(port)}, Recursive: true, Timeout: 2 * time.Second,
+	return discover.Options{Endpoint: nvmetcp.Endpoint{Addr: f.Addr(port)}, Recursive: true, Timeout: 20 * time.Second,
 		HostNQN: "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555", HostID: nvme.HostID{1}}
 }
 
