@@ -97,12 +97,16 @@ func TestJoined(t *testing.T) {
 	for n := range nvme.MaxRecords {
 		many, more = append(many, subsystem(n)), append(more, subsystem(100000+n))
 	}
-	start := time.Now()
-	if got := joined(more, many); !slices.Equal(got, many) {
-		t.Errorf("%d entries", len(got))
+	best := time.Hour
+	for i := 0; i < 5 && best > 5*time.Second; i++ { // the machine may stand still
+		start := time.Now()
+		if got := joined(more, many); !slices.Equal(got, many) {
+			t.Errorf("%d entries", len(got))
+		}
+		best = min(best, time.Since(start))
 	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("two full pages take %s", d)
+	if best > 5*time.Second {
+		t.Errorf("two full pages take %s", best)
 	}
 }
 
