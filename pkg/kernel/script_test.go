@@ -3,25 +3,24 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stas-go/stas/pkg/nvme"
-	"golang.org/x/sys/unix"
 )
 
 // The worker process of the tests is this test binary with devices that follow a script:
 // files in RunDir/script.
 //
 //	ADDRESS        what a connect to the address gives: "errno 111", "ok INSTANCE CNTLID"
-//	ADDRESS.hang   a FIFO; the connect sleeps until somebody opens it for writing
+//	ADDRESS.hang   a file; the connect sleeps until it is gone
 //	writes         addresses that were connected to, one per line
 //	nvmeN.log      log page 0x70 of a controller
-//	nvmeN.hang     a FIFO; each command sleeps as above
+//	nvmeN.hang     a file; each command sleeps as above
 //	nvmeN.status   status that each command ends with
 //	commands       commands that were sent
 func scriptedWorker() int {
@@ -50,10 +49,12 @@ func scriptedWorker() int {
 	return 0
 }
 
-func sleepOn(fifo string) {
-	if f, err := os.Open(fifo); err == nil {
-		_, _ = io.Copy(io.Discard, f)
-		_ = f.Close()
+func sleepOn(file string) {
+	for {
+		if _, err := os.Stat(file); err != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -176,20 +177,14 @@ func (b *bench) lines(name string) []string {
 	return strings.Fields(string(text))
 }
 
-// hang makes a FIFO to sleep on; the result ends the sleep of those who do, and of all after.
+// hang makes a file to sleep on; the result ends the sleep of those who do, and of all after.
 func (b *bench) hang(name string) (wake func()) {
 	b.t.Helper()
 	path := filepath.Join(b.run, "script", name+".hang")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
-	return func() {
-		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-		_ = os.Remove(path)
-		if err == nil {
-			_ = f.Close()
-		}
-	}
+	return func() { _ = os.Remove(path) }
 }
 
 func (b *bench) pid() int {
