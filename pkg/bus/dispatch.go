@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -17,14 +16,6 @@ import (
 // bus drops a connection that sends more than 32 MiB (max_message_size in the
 // system.conf of dbus), and with it every caller's reply.
 const MaxReply = 16 << 20
-
-// maxCalls bounds how many calls are answered at a time, until their replies are sent;
-// more wait. Each may take a few times MaxReply of memory, and any local user may call.
-const maxCalls = 4
-
-// maxWaiting bounds how many calls wait for their turn; further ones are refused. The bus bounds only
-// those whose callers await an answer.
-const maxWaiting = 512
 
 // Names of errors (D-Bus specification, "Standard Interfaces" and dbus-protocol.h).
 const (
@@ -80,8 +71,7 @@ type tree struct {
 	objects  map[dbus.ObjectPath]map[string]members
 	children *children // nil: there are none
 	timeout  time.Duration
-	slots    chan struct{}
-	waiting  atomic.Int32 // for a slot
+	callers  *callers
 	log      *slog.Logger
 }
 
@@ -89,7 +79,7 @@ func newTree(timeout time.Duration, log *slog.Logger) *tree {
 	return &tree{
 		objects: make(map[dbus.ObjectPath]map[string]members),
 		timeout: timeout,
-		slots:   make(chan struct{}, maxCalls),
+		callers: newCallers(),
 		log:     log,
 	}
 }
@@ -206,10 +196,11 @@ func (b *bound) Call(args ...any) (_ []any, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(c.conn.Context(), b.tree.timeout)
 	defer cancel()
-	if err := b.tree.enter(ctx); err != nil {
+	leave, err := b.tree.callers.enter(ctx, c)
+	if err != nil {
 		return nil, err
 	}
-	defer func() { <-b.tree.slots }()
+	defer leave()
 	reply, err := b.run(ctx, c)
 	if err == nil {
 		c.reply(reply)
@@ -223,18 +214,4 @@ func (b *bound) Call(args ...any) (_ []any, err error) {
 		return nil, busError(errTimeout, "%s: no answer within %v", b.name, b.tree.timeout)
 	}
 	return nil, busError(errFailed, "%s: %v", b.name, err)
-}
-
-// enter waits for a slot.
-func (t *tree) enter(ctx context.Context) error {
-	defer t.waiting.Add(-1)
-	if t.waiting.Add(1) > maxWaiting {
-		return busError(errLimitsExceeded, "%d calls wait to be answered: try again later", maxWaiting)
-	}
-	select {
-	case t.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return busError(errLimitsExceeded, "%d calls were being answered for %v: try again later", maxCalls, t.timeout)
-	}
 }

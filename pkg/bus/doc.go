@@ -15,6 +15,7 @@
 //   - Nothing that happens on the bus blocks the daemon. Signals are queued, equal ones
 //     once; calls are answered on goroutines of their own, so what a server is given
 //     ([Finder], [Pages], [Connector], [Debug]) is called from many at a time.
+//   - Calls of one user, however many, keep neither root nor other users from being answered.
 //   - A stalled bus daemon costs the connection to it, nothing else: each write has a
 //     deadline.
 //   - No reply is shorter than it should be: over [MaxReply] bytes, or when the daemon's

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"runtime"
@@ -207,5 +208,50 @@ func TestTextThatTheBusDoesNotTake(t *testing.T) {
 	}
 	if err := o.Call(pagesInterface+".ListPages", 0).Err; err != nil {
 		t.Errorf("ListPages: %v", err)
+	}
+}
+
+// slowLogs is a daemon that takes its time for all log pages, and for nothing else.
+type slowLogs struct{ *fakeDaemon }
+
+func (slowLogs) AllLogPages(ctx context.Context, _ bool) ([]ControllerLog, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Any local user may call. That keeps neither root, as whom stacd asks, nor all other users from being answered.
+func TestFloodOfOneUserHoldsUpNobodyElse(t *testing.T) {
+	b := privatebus.Start(t)
+	f := &fakeDaemon{}
+	f.setPage(Page{Key: "k", Disposition: Active}, nil)
+	s := NewFinderServer(options(b), slowLogs{f}, f, f)
+	start(t, s)
+	onBus(t, s.server)
+	c := NewPagesClient(options(b))
+	start(t, c)
+	eventually(t, "the client knows the server", func() bool { return c.State().Available })
+	for range 3 {
+		o := connectAs(t, b, options(b), nobody).Object(FinderName, finderPath)
+		for range 2 * maxWaiting {
+			o.Call(FinderName+".get_all_log_pages", dbus.FlagNoReplyExpected, true)
+		}
+		// These are behind them all.
+		if err := o.Call(FinderName+".no_such_method", 0).Err; errorName(err) != errUnknownMethod {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), options(b).callTimeout()/2)
+	defer cancel()
+	for range 3 {
+		if pages, err := c.List(ctx); err != nil || len(pages) != 1 {
+			t.Errorf("stacd was told %v, %v", pages, err)
+		}
+		if _, _, err := c.Get(ctx, "k"); err != nil {
+			t.Error(err)
+		}
+	}
+	other := connectAs(t, b, options(b), another).Object(FinderName, finderPath)
+	if err := other.CallWithContext(ctx, FinderName+".list_controllers", 0, false).Err; err != nil {
+		t.Errorf("another user: %v", err)
 	}
 }

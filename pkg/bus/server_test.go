@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +20,12 @@ import (
 	"github.com/stas-go/stas/test/privatebus"
 )
 
-const nobody = 65534
+const nobody, another = 65534, 1
 
 // connectAs gives a connection of another user. It ends with the test.
 func connectAs(t *testing.T, b *privatebus.Bus, opts Options, uid int, more ...dbus.ConnOption) *link {
 	t.Helper()
-	user := map[int]string{0: "0", nobody: "65534"}[uid]
+	user := strconv.Itoa(uid)
 	conn, err := handshake(t.Context(), opts, b.DialAs(uid), user, more...)
 	if err != nil {
 		t.Fatal(err)
