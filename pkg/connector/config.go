@@ -37,7 +37,10 @@ func (c *Connector) applyConfig() {
 			named[t] = true
 			i := c.get(t, c.hostOf(line, t))
 			params := line.Params.Over(c.identity.Params())
-			i.line, i.params, i.host = line, &params, c.hostOf(line, t)
+			i.line, i.params = line, &params
+			if !i.boot {
+				i.host = c.hostOf(line, t)
+			}
 		}
 	}
 	if c.cfg.Incomplete {
@@ -76,7 +79,7 @@ func (c *Connector) applyBoot() {
 			}
 			want[t] = true
 			i := c.get(t, b.Host)
-			i.boot = true
+			i.boot, i.host = true, b.Host
 			if i.line == nil && len(i.listed) == 0 {
 				i.params = c.defaults.plain
 			}
@@ -86,8 +89,13 @@ func (c *Connector) applyBoot() {
 		if i.boot && !want[t] {
 			i.boot = false
 			c.touch(i)
-			if !i.named() {
+			switch {
+			case !i.named():
 				c.drop(i, configSource, false)
+			case i.line != nil:
+				i.host = c.hostOf(i.line, t)
+			default:
+				i.host.ID = i.listed[0].by.meta.HostID
 			}
 		}
 	}

@@ -1100,3 +1100,53 @@ func TestPageThatBecomesCompleteAndCannotBeHad(t *testing.T) {
 		r.connected(1)
 	})
 }
+
+// What makes a boot connection anew is the boot table, whoever else describes the connection and in whatever detail.
+func TestBootConnectionThatOthersNameToo(t *testing.T) {
+	table := tid.Host{NQN: hostNQN, ID: "11111111-2222-3333-4444-555555555555"}
+	pinned := line(io(0))
+	pinned.HostIface = "eth5"
+	for name, other := range map[string]func(*rig){
+		"page":        func(r *rig) { r.page("a", entry(0)) },
+		"pinned page": func(r *rig) { r.publish("a", func(p *bus.Page) { p.ID.HostIface = "eth5" }, entry(0)) },
+		"line":        func(r *rig) { r.configure(func(c *config.Stac) { c.Controllers = []config.Controller{line(io(0))} }) },
+		"pinned line": func(r *rig) { r.configure(func(c *config.Stac) { c.Controllers = []config.Controller{pinned} }) },
+		"line and page": func(r *rig) {
+			r.page("a", entry(0))
+			r.configure(func(c *config.Stac) { c.Controllers = []config.Controller{line(io(0))} })
+		},
+	} {
+		for _, first := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, first), func(t *testing.T) {
+				bubble(t, func(r *rig) {
+					r.firmware[io(0).Traddr] = true
+					r.targets(1, fake.Behaviour{})
+				}, func(r *rig) {
+					r.c.opts.Boot = func() []nbft.Connection { return []nbft.Connection{{TID: io(0), Host: table}} }
+					if first {
+						other(r)
+					}
+					r.configure(func(c *config.Stac) { c.NBFTReconnect = true })
+					r.pass(time.Minute)
+					if !first {
+						other(r)
+					}
+					for range 2 {
+						r.pass(time.Minute)
+						r.connected(0)
+						r.Drop(r.device(0))
+					}
+					r.pass(time.Minute)
+					r.connected(0)
+					all, _ := r.Controllers()
+					if len(all) == 1 && (all[0].HostID != table.ID || !r.Owner(all[0].Name).Is(registry.NBFT)) {
+						t.Errorf("host ID %s, owner %s", all[0].HostID, r.Owner(all[0].Name))
+					}
+					if n := r.Stats().Connects; n != 3 {
+						t.Errorf("%d connects", n)
+					}
+				})
+			})
+		}
+	}
+}

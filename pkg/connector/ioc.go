@@ -171,7 +171,11 @@ func (c *Connector) covered(i *ioc) bool {
 	return false
 }
 
+// ahead says whether a is the more deliberate description. What the boot table names is made by no other, and as the host of that.
 func ahead(a, b *ioc) bool {
+	if a.boot != b.boot {
+		return a.boot
+	}
 	if (a.line != nil) != (b.line != nil) {
 		return a.line != nil
 	}

@@ -281,7 +281,9 @@ func (c *Connector) mention(p *dlp, e nvme.DiscoveryEntry) *ioc {
 		i.listed = append(i.listed, listing{p, e})
 	}
 	if i.line == nil {
-		i.host = tid.Host{NQN: t.HostNQN, ID: i.listed[0].by.meta.HostID}
+		if !i.boot {
+			i.host = tid.Host{NQN: t.HostNQN, ID: i.listed[0].by.meta.HostID}
+		}
 		i.params = c.discovered(i.listed[0])
 	}
 	return i
@@ -306,7 +308,9 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 		}
 	}
 	if i.line == nil && len(i.listed) > 0 {
-		i.host.ID = i.listed[0].by.meta.HostID
+		if !i.boot {
+			i.host.ID = i.listed[0].by.meta.HostID
+		}
 		i.params = c.discovered(i.listed[0])
 	}
 }
