@@ -1150,3 +1150,58 @@ func TestBootConnectionThatOthersNameToo(t *testing.T) {
 		}
 	}
 }
+
+// Who called for a connection first may have ceased to while stacd did not run: then another counts that does, for the next start too.
+func TestNotedSourceThatCeasedDuringARestart(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		r.stop()
+		r.page("a")
+		r.start()
+		r.pass(time.Minute)
+		r.connected(0)
+		r.with(func() { r.broken["b"] = true })
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(0)
+		if v, _ := r.Attr(r.device(0), sourceAttr); v != "b" {
+			t.Errorf("noted source %q", v)
+		}
+	})
+	// But who has not answered may call for it still.
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		r.with(func() { r.broken["a"] = true })
+		r.restart()
+		r.pass(time.Hour)
+		r.connected(0)
+		if v, _ := r.Attr(r.device(0), sourceAttr); v != "a" {
+			t.Errorf("noted source %q", v)
+		}
+	})
+}
+
+// A connection that was taken over is noted as called for by whoever calls for it, as one is that was made by stacd.
+func TestNotedSourceOfWhatWasTakenOver(t *testing.T) {
+	for _, owner := range []string{"", Owner} { // found without owner, or registered after its worker was killed
+		bubble(t, func(r *rig) {
+			r.targets(1, fake.Behaviour{})
+			r.AddForeign(io(0), testHost, owner)
+			r.publish("dead", func(p *bus.Page) { p.Complete, p.Revision = false, 0 })
+			r.page("a", entry(0))
+		}, func(r *rig) {
+			r.pass(time.Minute)
+			if v, _ := r.Attr(r.device(0), sourceAttr); v != "a" {
+				t.Errorf("owner %q: noted source %q", owner, v)
+			}
+			r.with(func() { delete(r.attrs, r.device(0)) }) // somebody removes the whole entry
+			r.SetOwner(r.device(0), registry.NoOwner())
+			r.pass(audit)
+			r.stop()
+			r.page("a")
+			r.start()
+			r.pass(time.Minute)
+			r.connected()
+		})
+	}
+}

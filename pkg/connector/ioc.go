@@ -28,6 +28,7 @@ type ioc struct {
 
 	// Side by side, as there are thousands of these.
 	ours      bool // registered as ours, as last read
+	noted     bool // beside its owner stands one who calls for it
 	live      bool // the connection is live
 	counted   bool // in Connector.paths
 	boot      bool // a boot connection that the configuration has us make again when it is lost

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -128,7 +129,7 @@ func (r *rig) Attr(name, attr string) (string, error) {
 	if v, ok := r.attrs[name][attr]; ok {
 		return v, nil
 	}
-	return "", errors.New("no such attribute")
+	return "", fs.ErrNotExist
 }
 
 func (r *rig) Set(name, attr, value string) error {

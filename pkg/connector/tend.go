@@ -2,6 +2,7 @@ package connector
 
 import (
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
@@ -80,6 +81,7 @@ func (c *Connector) exhausted(i *ioc) bool {
 // own makes sure that the connection of i is ours, and says whether it is.
 func (c *Connector) own(i *ioc) bool {
 	if i.ours {
+		c.checkNote(i)
 		return true
 	}
 	name := i.device.Name
@@ -96,7 +98,7 @@ func (c *Connector) own(i *ioc) bool {
 			c.claimLater()
 			return true // registering is best effort; the connection serves
 		}
-		owner = c.opts.Ownership.Owner(name)
+		owner, i.noted = c.opts.Ownership.Owner(name), false // what stood beside the last one may have gone with it
 	}
 	if owner.Protected() {
 		if who := owner.String(); i.foreign != who {
@@ -106,7 +108,29 @@ func (c *Connector) own(i *ioc) bool {
 		return false
 	}
 	i.ours, i.foreign, i.unclaimed = owner.Is(Owner), "", false
+	if i.ours {
+		c.checkNote(i)
+	}
 	return i.ours
+}
+
+// checkNote sees to it that the registry names one who calls for the connection of i: it was taken over and nothing is noted, or
+// who is noted has ceased to call for it while this daemon did not run. Whose page is not known may call for it still.
+func (c *Connector) checkNote(i *ioc) {
+	if i.noted {
+		return
+	}
+	noted, err := c.opts.Ownership.Attr(i.device.Name, sourceAttr)
+	switch p := c.pages[noted]; {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return
+	case err == nil && (noted == i.source() || i.listedBy(noted)):
+	case err == nil && noted != configSource && (p == nil || !p.removes()):
+		return
+	default:
+		c.renote(i, i.device.Name)
+	}
+	i.noted = true
 }
 
 // ownAgain is how long after a connection was found its owner is read once more: the rule that removes the
