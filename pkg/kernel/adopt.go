@@ -14,9 +14,14 @@ import (
 // not register, and shuts their secrets: controllers that fit an intent nobody is at any more and that belong to nobody. It
 // gives their names, and removes the intents it dealt with. A daemon calls it when it
 // starts; a Worker does so itself when its process is killed, before the calls that
-// waited fail with [ErrWorkerDied]. An intent that a worker is still at, which may be killed too,
+// waited fail with [ErrWorkerDied]. An intent that a worker is still at, which may be killed too, or that cannot be dealt with,
 // is looked at again until it has been dealt with, or the Worker is closed.
 func (w *Worker) Adopt() (adopted []string, err error) {
+	defer func() {
+		if err != nil {
+			w.adoptAgain() // nothing tells when it would succeed
+		}
+	}()
 	intents, err := Intents(w.opt.RunDir)
 	if err != nil || len(intents) == 0 {
 		return nil, err
@@ -52,6 +57,9 @@ func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted
 		case owner.Is(wanted): // registered, and no more than that
 			Sysfs{w.opt.SysRoot}.ShutSecrets(c.Name)
 			continue
+		case owner.Kind() == registry.KindUnknown:
+			err = errors.Join(err, fmt.Errorf("cannot adopt a connection that was begun: the owner of %s is not known", c.Name))
+			continue
 		case owner.Kind() != registry.KindNone:
 			continue
 		}
@@ -86,7 +94,14 @@ func (w *Worker) adoptAgain() {
 // adoptAfterDeath is Adopt with its results in the log.
 func (w *Worker) adoptAfterDeath() {
 	adopted, err := w.Adopt()
+	w.mu.Lock()
+	news := err != nil && err.Error() != w.adoptErr
+	w.adoptErr = ""
 	if err != nil {
+		w.adoptErr = err.Error()
+	}
+	w.mu.Unlock()
+	if news {
 		w.log.Warn("connections that the dead kernel worker began may belong to nobody", "error", err)
 	}
 	for _, name := range adopted {

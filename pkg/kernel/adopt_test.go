@@ -179,3 +179,35 @@ func TestAdoptWhatAnOlderWorkerWasAt(t *testing.T) {
 	await(t, "the entry", func() bool { return b.registry().Owner("nvme1").Is(registry.Stas) })
 	await(t, "the end of the intent", func() bool { return len(b.intents()) == 0 })
 }
+
+// What a killed worker had made becomes ours as soon as it can be registered, though that failed at the start of the daemon.
+func TestAdoptWhenTheRegistryCouldNotBeUsed(t *testing.T) {
+	for what, spoil := range map[string]func(root string) error{
+		"read":    func(root string) error { return os.WriteFile(root, nil, 0o600) },
+		"written": func(root string) error { return os.Symlink("/proc/nowhere", root) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.adoptEvery = 10 * time.Millisecond
+			r := connectTo("192.0.2.1")
+			b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+			held, err := Intent{TID: r.TID, Kind: r.Kind, Host: r.Host}.note(b.run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held.leave()
+			root := b.opt.RegistryRoot
+			if err := errors.Join(os.RemoveAll(root), spoil(root)); err != nil {
+				t.Fatal(err)
+			}
+			if names, err := b.Adopt(); err == nil || len(names) != 0 || len(b.intents()) != 1 {
+				t.Errorf("Adopt = %v, %v, intents %v", names, err, b.intents())
+			}
+			if err := os.Remove(root); err != nil {
+				t.Fatal(err)
+			}
+			await(t, "the entry", func() bool { return b.registry().Owner("nvme1").Is(registry.Stas) })
+			await(t, "the end of the intent", func() bool { return len(b.intents()) == 0 })
+		})
+	}
+}

@@ -52,6 +52,7 @@ type Worker struct {
 	again   *time.Timer // calls Adopt again; nil: no intent was under work yet
 
 	adoptEvery time.Duration
+	adoptErr   string // of the last look at what was left behind, as reported
 }
 
 // NewWorker makes a Worker. No process is started before the first request.
