@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"time"
 
@@ -51,6 +52,8 @@ type Watcher struct {
 	source   Source
 	interval time.Duration
 	tells    bool // the kernel tells of connections, whatever its version
+	polls    bool // what the last scan found is told only if it has changed
+	toldAll  time.Time
 	dirty    *dirty
 	changes  chan Change
 	told     map[string]told // what the consumer was told is there
@@ -58,9 +61,12 @@ type Watcher struct {
 
 // told is what a consumer knows of a controller, as far as it matters for what to tell next.
 type told struct {
-	inode uint64
-	live  bool
+	inode  uint64
+	live   bool
+	digest uint64 // of all that was told
 }
+
+var digestSeed = maphash.MakeSeed()
 
 // NewWatcher makes a watcher of source, which must have been opened already: what
 // happens between that and the first look at sysfs is seen, not missed.
@@ -177,6 +183,10 @@ func (w *Watcher) scan(s scan) error {
 			names = append(names, n)
 		}
 	}
+	w.polls = s == quietScan && w.interval == pollInterval && time.Since(w.toldAll) < rescanInterval
+	if !w.polls {
+		w.toldAll = time.Now()
+	}
 	w.dirty.rescan(names, s)
 	return nil
 }
@@ -205,8 +215,11 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 	if gone || !c.Transport.Fabric() {
 		return nil
 	}
-	live := Live(c.State)
-	w.told[i.name] = told{c.Inode, live}
+	live, digest := Live(c.State), maphash.Comparable(digestSeed, c)
+	if w.polls && i.flags == flagRescan && was && before.digest == digest {
+		return nil
+	}
+	w.told[i.name] = told{c.Inode, live, digest}
 	// The event may have been lost, and old kernels send none.
 	connected := i.flags&flagConnected != 0 || was && live && !before.live
 	return w.deliver(ctx, Change{Name: i.name, Controller: &c, Rescan: rescan, Connected: connected,
