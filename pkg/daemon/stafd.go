@@ -25,7 +25,7 @@ func buildStafd(d *daemon) service {
 	var mdns *announced
 	f := finder.New(finder.Options{
 		Connector: d.worker, Commands: d.worker, Kickstart: d.worker.Kickstart, Prober: prober{}, Changes: d.watcher.Changes(),
-		Ownership: ownership{d.registry, d.sysfs}, Read: d.sysfs.Controller, Interfaces: d.interfaces, Firmwares: d.boot.names,
+		Ownership: ownership{d.registry, d.sysfs}, Read: d.sysfs.Controller, Connections: d.sysfs.Controllers, Interfaces: d.interfaces, Firmwares: d.boot.names,
 		Excluded: d.hostWide.Excluded, Resolve: resolve, Store: store, Calm: rtdebug.FreeOSMemory, Outdated: old.changed, Unanswered: func() { mdns.recheck() }, Log: d.log,
 	})
 	d.watcher.Only = f.Concerns

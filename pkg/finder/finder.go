@@ -45,19 +45,20 @@ type Announcer interface {
 
 // Options are what a Finder works with.
 type Options struct {
-	Connector  schedule.Connector
-	Commands   Commands
-	Prober     schedule.Prober
-	Changes    <-chan kernel.Change // uevents and rescans, see [kernel.Watcher]
-	Ownership  Ownership
-	Read       func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
-	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
-	Firmwares  func(tid.Kind, tid.TID) bool                 // is it a boot connection of the firmware? nil: none is
-	Kickstart  func(context.Context) error                  // asks FC ports to announce themselves; nil: there is no FC
-	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list; called off and on the loop
-	Resolve    func(ctx context.Context, name string) ([]string, error)
-	Store      *Store // nil: nothing is kept across restarts
-	Calm       func() // called some time after the last change; nil: nothing
+	Connector   schedule.Connector
+	Commands    Commands
+	Prober      schedule.Prober
+	Changes     <-chan kernel.Change // uevents and rescans, see [kernel.Watcher]
+	Ownership   Ownership
+	Read        func(name string) (kernel.Controller, error) // one controller from sysfs, called off the loop
+	Connections func() ([]kernel.Controller, error)          // all of them, called off the loop; nil: not known
+	Interfaces  func() tid.Interfaces                        // which interface holds which local address, now
+	Firmwares   func(tid.Kind, tid.TID) bool                 // is it a boot connection of the firmware? nil: none is
+	Kickstart   func(context.Context) error                  // asks FC ports to announce themselves; nil: there is no FC
+	Excluded    func(tid.TID, tid.Host) bool                 // the host-wide exclusion list; called off and on the loop
+	Resolve     func(ctx context.Context, name string) ([]string, error)
+	Store       *Store // nil: nothing is kept across restarts
+	Calm        func() // called some time after the last change; nil: nothing
 
 	// Outdated is told, at once after it has changed, how many connections of ours use other parameters than
 	// the configuration now says; nil: nobody is. It returns at once. [View.Outdated] names them.
@@ -111,6 +112,7 @@ type Finder struct {
 	outdated       int  // connections whose next one will have other parameters
 	counted        int  // outdated, as was last told
 	refresh        *time.Timer
+	reminder       *time.Timer // looks whether forgotten controllers are still of use
 	fc             fc
 }
 
@@ -145,6 +147,7 @@ func (f *Finder) Run(ctx context.Context) {
 	go f.pump()
 	f.loop.Run(ctx, f.settle)
 	stop(&f.refresh)
+	stop(&f.reminder)
 	stop(&f.fc.timer)
 	stop(&f.fc.period)
 	for _, d := range f.dcs {

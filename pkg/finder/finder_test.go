@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -1069,4 +1072,91 @@ func cpuTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// The page of a controller that was given up reminds of the connections that it listed, so that they may live (D-2). It is let
+// go when there are none any more, and nobody else has to be asked for that.
+func TestForgottenIsLetGo(t *testing.T) {
+	dir := t.TempDir()
+	files := func() int {
+		list, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	announce := func(r *rig, addresses ...string) {
+		var list []Candidate
+		for _, a := range addresses {
+			list = append(list, announcedAt(a, ""))
+		}
+		r.f.Report(Announced, list, true)
+		synctest.Wait()
+	}
+	var cannot atomic.Bool
+	cannot.Store(true)
+	bubble(t, func(r *rig) {
+		r.dir = dir
+		r.target(dc1, fake.Behaviour{}, subsystem(0), subsystem(1))
+		r.target(dc2, fake.Behaviour{}, subsystem(2), subsystem(3))
+		r.target(dc3, fake.Behaviour{}, subsystem(3))
+		r.cfg.Controllers = []config.Controller{controller(dc3)}
+		r.cfg.DCGiveUp = 0
+		r.all = func() ([]kernel.Controller, error) {
+			if cannot.Load() {
+				return nil, errors.New("cannot say")
+			}
+			return r.Controllers()
+		}
+	}, func(r *rig) {
+		io := func(n int) tid.TID {
+			e := subsystem(n)
+			return tid.TID{Transport: nvme.TCP, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.SubNQN, HostNQN: hostNQN}
+		}
+		made := map[int]string{}
+		for _, n := range []int{1, 3, 7} {
+			r.AddTarget(io(n), fake.Behaviour{})
+			made[n] = r.AddForeign(io(n), testHost, Owner)
+		}
+		known := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			got := slices.Sorted(maps.Keys(r.dcs()))
+			if !slices.Equal(got, want) || files() != len(want) {
+				t.Errorf("%v and %d files, want %v", got, files(), want)
+			}
+		}
+		announce(r, dc1, dc2)
+		r.pass(time.Second)
+		announce(r)
+		for _, a := range []string{dc1, dc2} {
+			r.with(func() { r.silent[a] = true })
+			r.Drop(r.dcs()[a].device)
+		}
+		r.pass(time.Second)
+		for _, a := range []string{dc1, dc2} {
+			if s := r.dcs()[a]; s.disposition != forgotten {
+				t.Fatalf("%s: %+v", a, s)
+			}
+		}
+		r.restart()
+		r.pass(50 * time.Hour)
+		known(dc1, dc2, dc3) // it could not be looked
+		cannot.Store(false)
+		r.pass(2 * time.Hour)
+		known(dc1, dc3) // what is left of the others is listed by one that is known
+		r.Lose(made[1])
+		r.pass(50 * time.Hour)
+		known(dc1, dc3)
+		r.Drop(made[1])
+		r.pass(2 * time.Hour)
+		known(dc3)
+		if s := r.Stats(); s.Disconnects != 0 {
+			t.Errorf("%d disconnects", s.Disconnects)
+		}
+		announce(r, dc1) // it begins anew
+		r.with(func() { r.silent[dc1] = false })
+		r.pass(time.Minute)
+		r.lists(dc1, subsystem(0), subsystem(1))
+	})
 }

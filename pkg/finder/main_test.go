@@ -32,6 +32,7 @@ type rig struct {
 	t *testing.T
 	*fake.Host
 	late time.Duration // until the kernel's controllers are looked at
+	all  func() ([]kernel.Controller, error)
 	f    *Finder
 	cfg  *config.Staf
 	id   config.Identity
@@ -202,7 +203,7 @@ func (r *rig) start() {
 			r.t.Fatal(err)
 		}
 	}
-	r.f = New(Options{Connector: r, Commands: r, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller,
+	r.f = New(Options{Connector: r, Commands: r, Prober: r, Changes: w.Changes(), Ownership: r.Host, Read: r.Controller, Connections: r.all,
 		Kickstart: r.kickstart, Interfaces: func() tid.Interfaces { return nil }, Resolve: r.resolve, Store: store, Log: slog.New(journal{r}),
 		Unanswered: func() { r.with(func() { r.unanswered++ }) },
 		Excluded: func(t tid.TID, _ tid.Host) bool {

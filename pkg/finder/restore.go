@@ -20,6 +20,7 @@ func (f *Finder) restore() {
 		f.insert(d)
 		if d.disposition == forgotten {
 			d.named = false
+			f.remind()
 			continue
 		}
 		for _, s := range r.Sources {

@@ -181,7 +181,7 @@ func (f *Finder) inspect(name string) {
 }
 
 // forget ends what is known of a discovered controller whose retention has ended. Its
-// last page stays as a reminder of what it listed, so that stacd lets those connections live.
+// last page stays as a reminder of what it listed, so that stacd lets those connections live, for as long as there is one.
 func (f *Finder) forget(d *dc) {
 	f.log.Warn("discovery controller is neither named nor reachable any more, giving it up", "dc", d.id())
 	f.sched.Drop(d.id())
@@ -198,6 +198,7 @@ func (f *Finder) forget(d *dc) {
 	f.publish(d)
 	f.removed = true
 	f.resolveSources = true
+	f.remind()
 }
 
 // holds says whether the policy keeps the connection of d between readings.
