@@ -25,7 +25,7 @@ const maxState = 64 << 20
 
 // Store keeps what is known of each discovery controller in a file of its own, so that
 // a change costs as much as it changes. It is a cache: files that are damaged are ignored with a
-// warning. They hold no secret and are readable by root only. A nil Store keeps nothing.
+// warning, and one that could not be replaced before the end of the daemon proves no absence: others may have been told of more. They hold no secret and are readable by root only. A nil Store keeps nothing.
 type Store struct {
 	dir string
 	log *slog.Logger
@@ -83,6 +83,9 @@ func (s *Store) put(key string, r *remembered) {
 	}
 	s.mu.Lock()
 	s.pending[key] = r
+	if r != nil {
+		s.outdate(key)
+	}
 	s.mu.Unlock()
 	select {
 	case s.kick <- struct{}{}:
@@ -110,20 +113,45 @@ func (s *Store) flush() {
 	}
 }
 
-func (s *Store) path(key string) string { return filepath.Join(s.dir, key+".json") }
+// The ends of the names of state files: of one that holds what was known last, and of one that is about to be replaced.
+const (
+	stateFile    = ".json"
+	outdatedFile = ".json.old"
+)
+
+func (s *Store) path(key string) string { return filepath.Join(s.dir, key+stateFile) }
+
+func (s *Store) outdatedPath(key string) string { return filepath.Join(s.dir, key+outdatedFile) }
+
+// outdate has the present file of a controller count as what was known once. It takes neither time nor room, which
+// writing another one does.
+func (s *Store) outdate(key string) { _ = os.Rename(s.path(key), s.outdatedPath(key)) }
 
 func (s *Store) write(key string, r *remembered) error {
 	if r == nil {
-		if err := os.Remove(s.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return errors.Join(remove(s.path(key)), remove(s.outdatedPath(key)))
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(s.path(key), b, 0o600)
+	if err := renameio.WriteFile(s.path(key), b, 0o600); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending[key] != nil {
+		s.outdate(key)
+		return nil
+	}
+	return remove(s.outdatedPath(key))
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // load reads all state files.
@@ -137,30 +165,35 @@ func (s *Store) load() []*remembered {
 		return nil
 	}
 	var all []*remembered
-	for _, file := range files {
-		key, ok := strings.CutSuffix(file.Name(), ".json")
-		if !ok || strings.HasPrefix(key, ".") {
+	loaded := map[string]bool{}
+	for _, file := range files { // in the order of names: the present file of a controller comes before the outdated one
+		key, old := strings.CutSuffix(file.Name(), outdatedFile)
+		key, present := strings.CutSuffix(key, stateFile)
+		if !old && !present || strings.HasPrefix(key, ".") || loaded[key] {
 			continue
 		}
-		r, err := s.read(key)
+		path := filepath.Join(s.dir, file.Name())
+		r, err := s.read(key, path)
 		if err != nil {
-			s.log.Warn("ignoring a state file that cannot be used", "file", s.path(key), "error", err)
+			s.log.Warn("ignoring a state file that cannot be used", "file", path, "error", err)
 			continue
 		}
+		loaded[key] = true
+		r.Stale = r.Stale || old
 		all = append(all, r)
 	}
 	return all
 }
 
-func (s *Store) read(key string) (*remembered, error) {
-	info, err := os.Stat(s.path(key))
+func (s *Store) read(key, path string) (*remembered, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() > maxState {
 		return nil, fmt.Errorf("%d bytes are more than a state file may have", info.Size())
 	}
-	b, err := os.ReadFile(s.path(key))
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

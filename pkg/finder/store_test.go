@@ -1,6 +1,7 @@
 package finder
 
 import (
+	"context"
 	"encoding/json"
 	"io/fs"
 	"log/slog"
@@ -171,4 +172,46 @@ func TestStoreThatCannotWrite(t *testing.T) {
 	if none.load() != nil {
 		t.Error("no store knows something")
 	}
+}
+
+// What could not be written before the daemon was killed, or for want of room, may have been told on D-Bus: what was
+// written before it proves no absence, else stacd would end the connections that only the newer page listed.
+func TestStateThatCouldNotBeReplaced(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.dir = filepath.Join(t.TempDir(), "pages")
+		configured(dc1)(r)
+	}, func(r *rig) {
+		r.pass(10 * time.Second)
+		complete := func(want bool) {
+			t.Helper()
+			pages, err := r.f.View().Pages(context.Background())
+			if err != nil || len(pages) != 1 || pages[0].Complete != want {
+				t.Errorf("%+v, %v, want a complete page %v", pages, err, want)
+			}
+			r.lists(dc1, subsystem(0))
+		}
+		complete(true)
+		r.with(func() { r.silent[dc1] = true })
+		r.Drop(r.connections()[0].Name)
+		r.restart()
+		complete(true)
+		r.stop()
+		killed := &Store{dir: r.dir, log: slog.Default(), pending: map[string]*remembered{}, kick: make(chan struct{}, 1)}
+		state := killed.load()[0]
+		state.Entries = append(state.Entries, subsystem(1))
+		state.Revision++
+		killed.save(state) // and nobody writes it
+		r.start()
+		r.pass(time.Hour)
+		complete(false)
+		r.with(func() { r.silent[dc1] = false })
+		r.f.Kick()
+		r.pass(time.Minute)
+		complete(true)
+		r.restart()
+		complete(true)
+		if files, err := os.ReadDir(r.dir); err != nil || len(files) != 1 {
+			t.Errorf("%v, %v", files, err)
+		}
+	})
 }
