@@ -177,6 +177,10 @@ func (f *Finder) describe(d *dc, w Want) {
 		p := placeOf(d.id())
 		f.places[p] = append(f.places[p], d)
 		f.sparesDue = true
+		if d.device != nil && d.device.KindKnown && d.device.FitTo(tid.Discovery, w.TID, f.opts.Interfaces()) == tid.NoFit {
+			f.unbind(d) // it was for what d was known as before
+			f.rebind(d)
+		}
 	}
 	if d.disposition == forgotten {
 		d.disposition, f.sparesDue = active, true

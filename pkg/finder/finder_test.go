@@ -1160,3 +1160,23 @@ func TestForgottenIsLetGo(t *testing.T) {
 		r.lists(dc1, subsystem(0), subsystem(1))
 	})
 }
+
+// A line that asks for another source address than its connection has gets a connection of its own, without waiting for an event.
+func TestLineThatItsConnectionNoLongerFits(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.target(dc1, fake.Behaviour{SrcAddr: "10.0.5.7"}, subsystem(0))
+		r.cfg.Controllers = []config.Controller{controller(dc1)}
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(1)
+		pinned := controller(dc1)
+		pinned.HostTraddr = "10.0.9.9"
+		r.configure(func(c *config.Staf) { c.Controllers = []config.Controller{pinned} })
+		r.pass(time.Minute)
+		r.pass(time.Minute)
+		r.connected(1)
+		if s := r.dcs()[dc1]; !s.live || s.device == "nvme0" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
