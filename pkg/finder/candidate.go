@@ -73,6 +73,9 @@ next:
 				if !slices.Contains(w.Sources, c.Source) {
 					w.Sources = append(w.Sources, c.Source)
 				}
+				if c.Origin == Firmware && c.Host.NQN == w.TID.HostNQN {
+					w.Host = c.Host // whoever makes a boot connection makes it as the host of the boot table
+				}
 				continue next
 			}
 		}

@@ -64,6 +64,20 @@ func TestMerge(t *testing.T) {
 
 // TestMergeAnyOrder: the result does not depend on the order of the candidates, no source is
 // lost, no two results overlap with one of a more deliberate origin, and every candidate is in one.
+// A boot connection is made as the host of the boot table, also where a line names it too.
+func TestMergeKeepsTheHostOfTheBootTable(t *testing.T) {
+	line, table := from(Configured, dcTID("10.0.0.1")), from(Firmware, dcTID("10.0.0.1"))
+	line.Host, table.Host = testHost, tid.Host{NQN: hostNQN, ID: "11111111-2222-3333-4444-555555555555"}
+	for _, in := range [][]Candidate{{line, table}, {table, line}, {line, table, from(Referred, line.TID)}} {
+		if got := merge(in); len(got) != 1 || got[0].Origin != Configured || got[0].Host != table.Host {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := merge([]Candidate{line, from(Referred, line.TID)}); len(got) != 1 || got[0].Host != testHost {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestMergeAnyOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		one := rapid.Custom(func(rt *rapid.T) Candidate {
