@@ -222,6 +222,11 @@ func (c *Connector) touchAll() {
 // settle compares what should be with what is, for all that was touched. Controllers come first:
 // one that is wanted may take up a stray.
 func (c *Connector) settle() {
+	c.sched.Batch(c.tendAll)
+	c.tellOutdated()
+}
+
+func (c *Connector) tendAll() {
 	for len(c.touched) > 0 || len(c.loose) > 0 {
 		for len(c.touched) > 0 {
 			batch := c.touched
@@ -242,5 +247,4 @@ func (c *Connector) settle() {
 			}
 		}
 	}
-	c.tellOutdated()
 }

@@ -1205,3 +1205,24 @@ func TestNotedSourceOfWhatWasTakenOver(t *testing.T) {
 		})
 	}
 }
+
+// Of what becomes wanted at once, behind an address that has just answered, the first path of a subsystem is made before a further one.
+func TestFirstPathFirstBehindAnAddressThatAnswered(t *testing.T) {
+	further, first := io(0), io(9) // s0 is connected at another address
+	further.Traddr, first.Traddr = io(1).Traddr, io(1).Traddr
+	for range 20 {
+		bubble(t, func(r *rig) {
+			r.targets(2, fake.Behaviour{})
+			r.AddTarget(further, fake.Behaviour{})
+			r.AddTarget(first, fake.Behaviour{})
+			r.page("a", entries(0, 1)...)
+		}, func(r *rig) {
+			r.connected(0, 1)
+			r.page("a", append(entries(0, 1), entryOf(further), entryOf(first))...)
+			r.pass(time.Second)
+			if len(r.order) != 4 || r.order[2] != first {
+				t.Fatalf("connected in the order %v", r.order)
+			}
+		})
+	}
+}

@@ -8,7 +8,7 @@ import (
 
 // connect gives the lane to the best of the ready items, if it is free.
 func (s *Scheduler) connect() {
-	for s.lane == nil {
+	for s.lane == nil && !s.held {
 		it := s.best()
 		if it == nil {
 			return

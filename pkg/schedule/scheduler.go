@@ -62,6 +62,7 @@ type Scheduler struct {
 	fresh     int        // those of them that are not known to be slow
 	sweepAt   int        // number of endpoints at which those nobody needs are looked for
 	lane      *item      // inside the kernel now
+	held      bool       // what is ready waits for the end of Batch
 	deletes   deletes
 }
 
@@ -107,6 +108,14 @@ func (s *Scheduler) Want(t Target) {
 	s.park(it) // on its way to another address
 	it.Target = t
 	s.begin(it)
+}
+
+// Batch calls f, which may want and drop many: what goes into the kernel first is chosen when all of them are known.
+func (s *Scheduler) Batch(f func()) {
+	s.held = true
+	f()
+	s.held = false
+	s.connect()
 }
 
 // Connected notes that t has a connection, however it came about.
