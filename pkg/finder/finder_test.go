@@ -1172,11 +1172,10 @@ func TestLineThatItsConnectionNoLongerFits(t *testing.T) {
 		pinned := controller(dc1)
 		pinned.HostTraddr = "10.0.9.9"
 		r.configure(func(c *config.Staf) { c.Controllers = []config.Controller{pinned} })
-		r.pass(time.Minute)
-		r.pass(time.Minute)
+		r.pass(2 * time.Minute)
 		r.connected(1)
-		if s := r.dcs()[dc1]; !s.live || s.device == "nvme0" {
-			t.Errorf("%+v", s)
+		if s, all := r.dcs()[dc1], r.connections(); !s.live || all[0].HostTraddr != pinned.HostTraddr {
+			t.Errorf("%+v, connected %+v", s, all)
 		}
 	})
 }
