@@ -25,7 +25,8 @@ const maxState = 64 << 20
 
 // Store keeps what is known of each discovery controller in a file of its own, so that
 // a change costs as much as it changes. It is a cache: files that are damaged are ignored with a
-// warning, and one that could not be replaced before the end of the daemon proves no absence: others may have been told of more. They hold no secret and are readable by root only. A nil Store keeps nothing.
+// warning, and one that could not be replaced before the end of the daemon proves no absence: others may have been
+// told of more. They hold no secret and are readable by root only. A nil Store keeps nothing.
 type Store struct {
 	dir string
 	log *slog.Logger
