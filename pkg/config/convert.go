@@ -237,6 +237,10 @@ func ToOwn(staf *Staf, stac *Stac) (files []Text, notes []string) {
 		}
 		b.WriteString("\n[" + controllersSection + "]\n")
 		for _, c := range d.c.Controllers {
+			if strings.Contains(c.NQN+c.HostNQN+c.Scope.Host.NQN, ";") {
+				notes = append(notes, fmt.Sprintf("%s: an NQN with a semicolon cannot be said in %s; the controller is left out", c.Where, d.name))
+				continue
+			}
 			line, lost := c.line2(d.usual)
 			fmt.Fprintf(&b, "controller=%s\n", line)
 			for _, what := range lost {

@@ -119,6 +119,23 @@ func TestWhatOwnFilesCannotSay(t *testing.T) {
 	}
 }
 
+// TestSemicolonInAnNQN: as part of a controller= line the rest of such an NQN would be an option of that line.
+func TestSemicolonInAnNQN(t *testing.T) {
+	f := set(t, "[Subsystem]\nnqn=nqn.2014-08.org.a;host-iface=eth9\ncontroller=transport=tcp;traddr=192.0.2.1\n"+
+		"[Subsystem]\nnqn=nqn.2014-08.org.b\ncontroller=transport=tcp;traddr=192.0.2.1\n")
+	stac, _, err := LoadStac(f)
+	if err != nil || len(stac.Controllers) != 2 {
+		t.Fatal(stac, err)
+	}
+	files, notes := ToOwn(DefaultStaf(), stac)
+	if len(notes) != 1 || !strings.Contains(notes[0], "semicolon") {
+		t.Errorf("%q", notes)
+	}
+	if text := string(files[1].Bytes()); strings.Contains(text, "eth9") || strings.Count(text, "controller=") != 1 {
+		t.Error(text)
+	}
+}
+
 // TestConvertWhatHasNoPlace: what [Global] of the 2.x files has no key for is said on each line, and told as far as it counts
 // for what is discovered.
 func TestConvertWhatHasNoPlace(t *testing.T) {
