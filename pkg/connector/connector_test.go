@@ -1043,6 +1043,32 @@ func TestBootConnectionAfterAReload(t *testing.T) {
 	})
 }
 
+// What a page that listed it asked for ends with the listing.
+func TestBootConnectionAfterItsListing(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.NBFTReconnect = true
+		r.firmware[io(0).Traddr] = true
+		r.targets(2, fake.Behaviour{})
+	}, func(r *rig) {
+		r.c.opts.Boot = func() []nbft.Connection { return []nbft.Connection{{TID: io(0), Host: testHost}} }
+		r.configure(func(*config.Stac) {})
+		secure := entry(0)
+		secure.TReq, secure.TSAS = nvme.TReqRequired, nvme.TSAS{SecType: nvme.SecTLS13}
+		r.page("a", secure)
+		r.page("a", entry(1))
+		r.pass(time.Minute)
+		r.connected(0, 1)
+		r.Drop(r.device(0))
+		r.pass(time.Minute)
+		r.connected(0, 1)
+		for n, p := range r.asked {
+			if r.order[n] == io(0) && p.TLS == tid.On {
+				t.Errorf("connect %d of %v was by TLS", n, r.order)
+			}
+		}
+	})
+}
+
 // What the host-wide list names is checked by itself: a vaguer description that it does not name is connected,
 // but not beside a connection that is there already.
 func TestExcludedDescriptionCoversNothing(t *testing.T) {

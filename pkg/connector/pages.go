@@ -307,7 +307,11 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 			c.renote(i, i.device.Name)
 		}
 	}
-	if i.line == nil && len(i.listed) > 0 {
+	switch {
+	case i.line != nil:
+	case len(i.listed) == 0: // the boot table alone names it now
+		i.params = c.defaults.plain
+	default:
 		if !i.boot {
 			i.host.ID = i.listed[0].by.meta.HostID
 		}
