@@ -114,10 +114,12 @@ func (s *Store) flush() {
 	}
 }
 
-// The ends of the names of state files: of one that holds what was known last, and of one that is about to be replaced.
+// The ends of the names of state files: of one that holds what was known last, of one that is about to be replaced, and of one
+// that is still being written, which nobody reads.
 const (
 	stateFile    = ".json"
 	outdatedFile = ".json.old"
+	freshFile    = ".json.new"
 )
 
 func (s *Store) path(key string) string { return filepath.Join(s.dir, key+stateFile) }
@@ -136,16 +138,16 @@ func (s *Store) write(key string, r *remembered) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.path(key), b, 0o600); err != nil {
+	fresh := filepath.Join(s.dir, key+freshFile)
+	if err := renameio.WriteFile(fresh, b, 0o600); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pending[key] != nil {
-		s.outdate(key)
-		return nil
+	if s.pending[key] != nil { // there is something newer already: at no moment may this count as the last
+		return os.Rename(fresh, s.outdatedPath(key))
 	}
-	return remove(s.outdatedPath(key))
+	return errors.Join(os.Rename(fresh, s.path(key)), remove(s.outdatedPath(key)))
 }
 
 func remove(path string) error {

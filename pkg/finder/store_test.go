@@ -174,6 +174,30 @@ func TestStoreThatCannotWrite(t *testing.T) {
 	}
 }
 
+// What is overtaken while it is written never stands where the last state stands, however soon the daemon is killed.
+func TestOvertakenWrite(t *testing.T) {
+	s := &Store{dir: t.TempDir(), log: slog.Default(), pending: map[string]*remembered{}, kick: make(chan struct{}, 1)}
+	s.mu.Lock()
+	s.pending["k"] = &remembered{Key: "k", Revision: 2}
+	done := make(chan error, 1)
+	go func() { done <- s.write("k", &remembered{Key: "k", Revision: 1}) }()
+	present := func() bool { _, err := os.Stat(s.path("k")); return err == nil }
+	for fresh := false; !fresh && !present(); time.Sleep(time.Millisecond) {
+		_, err := os.Stat(filepath.Join(s.dir, "k"+freshFile))
+		fresh = err == nil
+	}
+	if present() {
+		t.Error("it stands there before anybody could look whether there is something newer")
+	}
+	s.mu.Unlock()
+	if err := <-done; err != nil || present() {
+		t.Errorf("%v, stands there: %v", err, present())
+	}
+	if _, err := os.Stat(s.outdatedPath("k")); err != nil {
+		t.Error(err)
+	}
+}
+
 // What could not be written before the daemon was killed, or for want of room, may have been told on D-Bus: what was
 // written before it proves no absence, else stacd would end the connections that only the newer page listed.
 func TestStateThatCouldNotBeReplaced(t *testing.T) {
