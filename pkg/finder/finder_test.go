@@ -346,8 +346,8 @@ func TestExcludeDropsWhatIsOurs(t *testing.T) {
 // once it drops it is not made again, until the entry goes.
 func TestHostWideExclusionFreezes(t *testing.T) {
 	bubble(t, configured(dc1, dc2), func(r *rig) {
-		r.SetLog(dcTID(dc1), log(subsystem(0), referral(dc3)))
 		r.target(dc3, fake.Behaviour{}, subsystem(9))
+		r.SetLog(dcTID(dc1), log(subsystem(0), referral(dc3)))
 		r.pass(time.Second)
 		r.connected(3)
 		r.with(func() { r.excluded[dc1] = true })

@@ -49,8 +49,8 @@ func TestSpareConnectionEnds(t *testing.T) {
 // Before a spare one is ended the one that is preferred to it is looked at: it may be gone, and the event lost.
 func TestSpareConnectionTakesThePlaceOfOneThatIsGone(t *testing.T) {
 	bubble(t, configured(dc1), func(r *rig) {
-		r.LoseEvents(1)
 		gone := r.dcs()[dc1].device
+		r.LoseEvents(2)
 		r.AddForeign(dcTID(dc1), testHost, Owner) // nobody is told of it
 		r.LoseEvents(1)
 		r.Drop(gone)
@@ -69,9 +69,9 @@ func TestSpareConnectionTakesThePlaceOfOneThatIsGone(t *testing.T) {
 // A spare one that vanishes while it is looked at is nobody's business any more.
 func TestSpareConnectionVanishesUnderTheLook(t *testing.T) {
 	bubble(t, configured(dc1), func(r *rig) {
-		spare := r.AddForeign(dcTID(dc1), testHost, Owner)
+		first := r.dcs()[dc1].device
 		looking := func(name string) {
-			if name != spare {
+			if name == first {
 				return
 			}
 			// The loop is held up until its end and what was read of it wait side by side.
@@ -82,6 +82,7 @@ func TestSpareConnectionVanishesUnderTheLook(t *testing.T) {
 			time.AfterFunc(time.Second, func() { close(gate) })
 		}
 		r.with(func() { r.looking = looking })
+		r.AddForeign(dcTID(dc1), testHost, Owner)
 		r.pass(time.Minute)
 		r.connected(1)
 		r.lists(dc1, subsystem(0))
