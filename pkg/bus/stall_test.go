@@ -55,7 +55,7 @@ func TestStalledBusBlocksNobody(t *testing.T) {
 		}
 		return !s.Connected()
 	})
-	if took := time.Since(began); took > 30*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("that took %v", took)
 	}
 	b.Continue()
