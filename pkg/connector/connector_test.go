@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stas-go/stas/pkg/bus"
@@ -881,6 +882,24 @@ func TestRestartWhenAnotherListsIt(t *testing.T) {
 		r.page("b")
 		r.pass(time.Minute)
 		r.connected()
+	})
+}
+
+// So it is where something was heard of the connection in the same burst.
+func TestRestartWhenAnotherListsItAndTheConnectionWasHeardOf(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		release := make(chan struct{})
+		r.c.loop.Post(func() { <-release })
+		r.Restore(r.device(0))
+		synctest.Wait()
+		r.page("a")
+		close(release)
+		r.pass(time.Second)
+		r.with(func() { r.broken["b"] = true })
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(0)
 	})
 }
 

@@ -302,9 +302,9 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 		c.drop(i, source, byPage && p.removes())
 		return
 	}
-	if i.device != nil && i.ours {
-		if noted, err := c.opts.Ownership.Attr(i.device.Name, sourceAttr); err == nil && noted == p.meta.Key {
-			c.renote(i, i.device.Name)
+	if d := i.device; d != nil { // whether it is ours may be about to be looked at, see tend
+		if noted, err := c.opts.Ownership.Attr(d.Name, sourceAttr); err == nil && noted == p.meta.Key && c.opts.Ownership.Owner(d.Name).Is(Owner) {
+			c.renote(i, d.Name)
 		}
 	}
 	switch {
