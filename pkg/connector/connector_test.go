@@ -11,6 +11,7 @@ import (
 
 	"github.com/stas-go/stas/pkg/bus"
 	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/kernel/fake"
 	"github.com/stas-go/stas/pkg/nbft"
 	"github.com/stas-go/stas/pkg/nvme"
@@ -718,6 +719,38 @@ func TestUnlistedDuringConnect(t *testing.T) {
 			if n := len(r.c.iocs) + len(r.c.strays) + len(r.c.bound) + len(r.c.landing) + len(r.c.paths) + len(r.c.places) + len(r.c.adriftAt); n != 0 {
 				t.Errorf("%d things are left in the books", n)
 			}
+		})
+	}
+}
+
+// A connection that was made and not seen yet is waited for also when what it was made for is described otherwise by
+// then, or was unlisted for a moment: it is not made a second time.
+func TestDescribedOtherwiseBeforeItWasSeen(t *testing.T) {
+	for name, change := range map[string]func(*rig){
+		"host ID": func(r *rig) {
+			r.publish("a", func(p *bus.Page) { p.HostID = "11111111-2222-3333-4444-555555555555" }, entry(0))
+		},
+		"interface": func(r *rig) { r.publish("a", func(p *bus.Page) { p.ID.HostIface = "eth0" }, entry(0)) },
+		"unlisted":  func(r *rig) { r.page("a"); r.page("a", entry(0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, nil, func(r *rig) {
+				r.targets(1, fake.Behaviour{})
+				r.c.opts.Read = func(name string) (kernel.Controller, error) {
+					time.Sleep(100 * time.Millisecond)
+					return r.Controller(name)
+				}
+				r.HoldEvents()
+				r.page("a", entry(0))
+				change(r)
+				r.pass(time.Second)
+				r.ReleaseEvents(nil)
+				r.pass(time.Minute)
+				r.connected(0)
+				if n := r.Stats().Connects; n != 1 {
+					t.Errorf("%d connects", n)
+				}
+			})
 		})
 	}
 }

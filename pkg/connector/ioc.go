@@ -132,7 +132,10 @@ func (c *Connector) drop(i *ioc, source string, unlisted bool) {
 		c.unbind(i)
 		c.setAdrift(d, source, unlisted)
 	}
-	c.landed(i)
+	if name := i.landing; name != "" {
+		c.landed(i)
+		c.expect(i.id, name)
+	}
 	p := placeOf(i.id)
 	c.places[p] = slices.DeleteFunc(c.places[p], func(o *ioc) bool { return o == i })
 	if len(c.places[p]) == 0 {
