@@ -10,11 +10,11 @@ import (
 	"github.com/stas-go/stas/pkg/tid"
 )
 
-// Adopt registers the connections that killed workers of this run directory made and could
+// Adopt registers the connections that workers of this run directory made and, as they were killed or the registry failed, did
 // not register, and shuts their secrets: controllers that fit an intent nobody is at any more and that belong to nobody. It
 // gives their names, and removes the intents it dealt with. A daemon calls it when it
 // starts; a Worker does so itself when its process is killed, before the calls that
-// waited fail with [ErrWorkerDied]. An intent that a worker is still at, which may be killed too, or that cannot be dealt with,
+// waited fail with [ErrWorkerDied], and some time after one has made a connection that it could not register. An intent that a worker is still at, which may be killed too, or that cannot be dealt with,
 // is looked at again until it has been dealt with, or the Worker is closed.
 func (w *Worker) Adopt() (adopted []string, err error) {
 	defer func() {
@@ -73,7 +73,7 @@ func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted
 	return adopted, err
 }
 
-// adoptInterval is how long after an intent was seen under work it is looked at again.
+// adoptInterval is how long after an intent was seen under work, or left, it is looked at again.
 const adoptInterval = 10 * time.Second
 
 // adoptAgain has Adopt called once more after a while. Of the end of a worker that an earlier run of the
@@ -102,9 +102,9 @@ func (w *Worker) adoptAfterDeath() {
 	}
 	w.mu.Unlock()
 	if news {
-		w.log.Warn("connections that the dead kernel worker began may belong to nobody", "error", err)
+		w.log.Warn("connections that a kernel worker began may belong to nobody", "error", err)
 	}
 	for _, name := range adopted {
-		w.log.Info("registered a connection that the dead kernel worker had made", "device", name)
+		w.log.Info("registered a connection that a kernel worker had made", "device", name)
 	}
 }

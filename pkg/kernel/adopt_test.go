@@ -211,3 +211,28 @@ func TestAdoptWhenTheRegistryCouldNotBeUsed(t *testing.T) {
 		})
 	}
 }
+
+// What a worker that lives on could not register is registered as soon as that can be done, whether or not anybody
+// wants it by then. Its intent goes: later it would make a connection of somebody else ours.
+func TestAdoptWhatALivingWorkerCouldNotRegister(t *testing.T) {
+	b := newBench(t, nil)
+	b.adoptEvery = 10 * time.Millisecond
+	r := connectTo("192.0.2.1")
+	b.script("192.0.2.1", "ok 1 1")
+	b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "address", "traddr=192.0.2.1,trsvcid=4420\n", "subsysnqn", r.TID.NQN+"\n"))
+	root := b.opt.RegistryRoot
+	if err := errors.Join(os.RemoveAll(root), os.Symlink("/proc/nowhere", root)); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := b.Connect(t.Context(), r); err != nil || c.Name() != "nvme1" || len(c.Warnings) != 1 {
+		t.Fatalf("Connect = %+v, %v", c, err)
+	}
+	if len(b.intents()) != 1 {
+		t.Fatalf("intents %v", b.intents())
+	}
+	if err := os.Remove(root); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the entry", func() bool { return b.registry().Owner("nvme1").Is(registry.Stas) })
+	await(t, "the end of the intent", func() bool { return len(b.intents()) == 0 })
+}

@@ -71,6 +71,7 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 	if err != nil {
 		// The connection exists, and nobody knows under which name.
 		intent.leave()
+		h.left = true
 		return nil, &ConnectError{TID: w.TID, Detail: fmt.Sprintf("connected, but the kernel's reply cannot be read: %v", err), Took: took}
 	}
 	// Nothing comes before the entry: until it is there, others take the controller for unowned.
@@ -82,6 +83,7 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 		intent.done()
 	} else {
 		intent.leave()
+		h.left = true
 		leftOut = append(leftOut, warning.Error())
 	}
 	c.Took, c.Warnings = took, leftOut

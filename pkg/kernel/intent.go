@@ -208,7 +208,7 @@ func (h *heldIntent) done() {
 	}
 }
 
-// leave keeps the intent for the next start of the daemon.
+// leave keeps the intent for Adopt.
 func (h *heldIntent) leave() {
 	if h != nil {
 		_ = h.file.Close()

@@ -57,6 +57,7 @@ type reply struct {
 	ID         uint64
 	Failure    *failure    `json:",omitempty"`
 	Connection *Connection `json:",omitempty"`
+	Left       bool        `json:",omitempty"` // its intent stays, for Adopt: the connection could not be registered
 	Options    *Options    `json:",omitempty"`
 	Result     uint32      `json:",omitempty"` // dword 0 of the completion
 }

@@ -179,6 +179,9 @@ func (p *process) deliver(got result) {
 		p.timer.Reset(p.worker.opt.IdleExit)
 	}
 	p.mu.Unlock()
+	if got.Left {
+		p.worker.adoptAgain()
+	}
 	if c != nil {
 		p.finish(c, got)
 	}

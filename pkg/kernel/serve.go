@@ -176,6 +176,7 @@ func (s *server) runConnects() {
 		}
 		if err == nil {
 			answer.Connection, err = s.host.connect(r.Connect, *known)
+			answer.Left, s.host.left = s.host.left, false
 		}
 		answer.Failure = packError(err)
 		s.answer(answer, nil)
