@@ -36,6 +36,9 @@ func (c *Connector) applyConfig() {
 			}
 			named[t] = true
 			i := c.get(t, c.hostOf(line, t))
+			if i.line == nil {
+				c.touchPlace(placeOf(t))
+			}
 			params := line.Params.Over(c.identity.Params())
 			i.line, i.params = line, &params
 			if !i.boot {
@@ -63,6 +66,7 @@ func (c *Connector) applyConfig() {
 			i.params = c.discovered(i.listed[0])
 		}
 		c.touch(i)
+		c.touchPlace(placeOf(t))
 	}
 }
 

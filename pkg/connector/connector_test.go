@@ -994,6 +994,30 @@ func TestCoverGoes(t *testing.T) {
 	})
 }
 
+// So is what a line covered that named its own description and no longer does, though a page still names that.
+func TestCoverOfALineGoes(t *testing.T) {
+	moved := io(0)
+	moved.Traddr = io(1).Traddr
+	bubble(t, func(r *rig) {
+		l := line(io(0))
+		l.Traddr, l.HostName = "array.test", true
+		r.cfg.Controllers = []config.Controller{l}
+		r.AddTarget(io(0), fake.Behaviour{Errno: syscall.ECONNREFUSED})
+		r.AddTarget(moved, fake.Behaviour{})
+		r.page("a", entry(0))
+		r.publish("b", func(p *bus.Page) { p.ID.HostIface = "eth0" }, entry(0))
+	}, func(r *rig) {
+		r.pass(lookUpRetry / 2)
+		r.with(func() { r.names["array.test"] = []string{io(0).Traddr} })
+		r.pass(lookUpRetry)
+		r.with(func() { r.names["array.test"] = []string{moved.Traddr} })
+		r.pass(lookUpAgain)
+		r.AddTarget(io(0), fake.Behaviour{})
+		r.pass(2 * time.Minute)
+		r.connected(0, 1)
+	})
+}
+
 // Two connections that are spelled alike are ended one after the other, without anything else happening.
 func TestTwoOfOneName(t *testing.T) {
 	bubble(t, func(r *rig) {
