@@ -1181,6 +1181,23 @@ func TestExcludedDescriptionCoversNothing(t *testing.T) {
 	})
 }
 
+// Nor is it connected beside one that somebody else has made just so meanwhile.
+func TestExcludedDescriptionGetsAConnection(t *testing.T) {
+	pinned := io(0)
+	pinned.HostIface = "eth0"
+	bubble(t, func(r *rig) {
+		r.AddTarget(io(0), fake.Behaviour{Errno: syscall.ECONNREFUSED})
+		r.cfg.Controllers = []config.Controller{line(pinned), line(io(0))}
+		r.excluded[pinned.Traddr+" eth0"] = true
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.AddTarget(io(0), fake.Behaviour{})
+		r.AddForeign(pinned, testHost, "")
+		r.pass(time.Hour)
+		r.connected(0)
+	})
+}
+
 // A page of which stacd has no content proves nothing, though it has heard of its revision before.
 func TestPageThatBecomesCompleteAndCannotBeHad(t *testing.T) {
 	bubble(t, listed(3), func(r *rig) {

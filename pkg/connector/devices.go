@@ -153,6 +153,7 @@ func (c *Connector) match(ctrl *kernel.Controller) *ioc {
 func (c *Connector) bind(i *ioc, ctrl *kernel.Controller) {
 	c.landed(i)
 	c.bound[ctrl.Name] = i
+	c.touchPlace(placeOf(i.id)) // if i is excluded, it covers others from now on
 	i.noted = false
 	c.ownLater(i)
 	c.renew(i, ctrl)
