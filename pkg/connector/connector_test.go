@@ -787,6 +787,19 @@ func TestDisconnectIsRepeated(t *testing.T) {
 	})
 }
 
+// What was disconnected on request is known to be gone though its event is lost.
+func TestReconnectWhoseEventIsLost(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.pass(time.Minute)
+		r.LoseEvents(1)
+		if err := r.c.View().Reconnect(r.t.Context(), keyOf(io(0), 1)); err != nil {
+			t.Error(err)
+		}
+		r.pass(time.Minute)
+		r.connected(0)
+	})
+}
+
 // Row 8: a controller that the kernel has given up is made again when its target is back.
 func TestMadeAgain(t *testing.T) {
 	bubble(t, listed(1), func(r *rig) {

@@ -387,10 +387,13 @@ func (c *Connector) freed(id tid.TID, err error) {
 	if err != nil {
 		c.log.Warn("cannot disconnect", "ioc", id, "error", err)
 	}
+	ended := map[string]uint64{}
 	if i := c.iocs[id]; i != nil {
 		c.touch(i)
+		if err == nil && i.device != nil {
+			ended[i.device.Name] = i.device.Inode
+		}
 	}
-	ended := map[string]uint64{}
 	for _, s := range c.adriftAt[placeOf(id)] {
 		switch {
 		case err != nil:
