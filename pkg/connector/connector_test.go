@@ -1313,6 +1313,23 @@ func TestNotedSourceThatCeasedDuringARestart(t *testing.T) {
 	})
 }
 
+// What cannot be noted, as the registry's file system is full for example, is noted later.
+func TestNotedSourceThatCannotBeWritten(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		r.pass(time.Minute)
+		r.full = syscall.ENOSPC
+		r.page("a")
+		r.pass(time.Second)
+		r.full = nil
+		r.pass(audit)
+		r.with(func() { r.broken["b"] = true })
+		r.restart()
+		r.pass(time.Minute)
+		r.connected(0)
+	})
+}
+
 // A connection that was taken over is noted as called for by whoever calls for it, as one is that was made by stacd.
 func TestNotedSourceOfWhatWasTakenOver(t *testing.T) {
 	for _, owner := range []string{"", Owner} { // found without owner, or registered after its worker was killed

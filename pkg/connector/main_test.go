@@ -58,6 +58,7 @@ type rig struct {
 	claims   int
 	owners   int // reads of the registry
 	journal  []string
+	full     error // what writing beside an owner gives
 
 	// stafd
 	pages    map[string]content
@@ -133,6 +134,9 @@ func (r *rig) Attr(name, attr string) (string, error) {
 }
 
 func (r *rig) Set(name, attr, value string) error {
+	if err := r.full; err != nil {
+		return err
+	}
 	r.with(func() { r.attrs[name] = map[string]string{attr: value} })
 	return nil
 }

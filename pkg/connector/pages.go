@@ -320,9 +320,10 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 }
 
 // renote has the registry name another one that calls for the connection of i, as the one that is noted there does no
-// more: after a restart the page of that one alone would have it unlisted.
+// more: after a restart the page of that one alone would have it unlisted. Where that fails it is tried again when i is looked at.
 func (c *Connector) renote(i *ioc, name string) {
-	if err := c.opts.Ownership.Set(name, sourceAttr, i.source()); err != nil {
+	err := c.opts.Ownership.Set(name, sourceAttr, i.source())
+	if i.noted = err == nil; err != nil {
 		c.log.Warn("cannot note who calls for the connection now", "ioc", i.id, "device", name, "error", err)
 	}
 }

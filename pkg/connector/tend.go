@@ -129,6 +129,7 @@ func (c *Connector) checkNote(i *ioc) {
 		return
 	default:
 		c.renote(i, i.device.Name)
+		return
 	}
 	i.noted = true
 }
