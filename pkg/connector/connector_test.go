@@ -129,6 +129,32 @@ func TestTwoListOne(t *testing.T) {
 	})
 }
 
+// One of the two may list it in what makes no sense: then the other does not take it away alone, now or after a restart, and it is
+// made again when it is lost.
+func TestTwoListOneAndOneHasGaps(t *testing.T) {
+	for name, then := range map[string]func(*rig){
+		"nothing": func(*rig) {},
+		"restart": func(r *rig) { r.restart() },
+		"loss":    func(r *rig) { r.Drop(r.device(0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, listed(2), func(r *rig) {
+				r.page("b", entries(0, 1)...)
+				r.publish("b", func(p *bus.Page) { p.Dropped = 1 }, entry(1))
+				r.page("a", entry(1))
+				r.pass(time.Hour)
+				r.connected(0, 1)
+				then(r)
+				r.pass(time.Hour)
+				r.connected(0, 1)
+				r.page("b", entry(1))
+				r.pass(time.Minute)
+				r.connected(1)
+			})
+		})
+	}
+}
+
 // Decision 6: what a discovery controller listed that the configuration no longer names goes when all
 // the others have answered, and not before.
 func TestRemovedDiscoveryController(t *testing.T) {

@@ -16,9 +16,10 @@ type dlp struct {
 	meta       bus.Page
 	dc         tid.TID
 	entries    []nvme.DiscoveryEntry
-	read       bool   // there has been a content
-	revision   uint64 // of the content
-	iocs       []*ioc // what the entries mean, one by one; nil for nothing that is connected
+	whole      []nvme.DiscoveryEntry // of the last content without gaps
+	read       bool                  // there has been a content
+	revision   uint64                // of the content
+	iocs       []*ioc                // what the entries mean, one by one; nil for nothing that is connected
 	attributes map[string]string
 	params     *scopeParams // of what it lists; nil until they are asked for
 }
@@ -132,6 +133,7 @@ func (c *Connector) heard(n *news) {
 		if isNew {
 			meta = fresh.page
 			p.read, p.revision = true, meta.Revision
+			fresh.entries = c.withKnown(p, fresh)
 		} else if meta.Complete && (!p.read || meta.Revision != p.revision) {
 			// Its content could not be had: the last one that could stays in force, if there is one.
 			meta.Complete, meta.Revision, meta.GenCtr, meta.ReadAt = p.meta.Complete, p.meta.Revision, p.meta.GenCtr, p.meta.ReadAt
@@ -187,6 +189,28 @@ func (c *Connector) list(p *dlp, entries []nvme.DiscoveryEntry, fresh content, i
 	}
 	p.entries, p.iocs = nil, nil
 	c.replace(p, entries)
+}
+
+// withKnown adds to the entries of a page with gaps what the last one without listed and it does not: absence from it
+// proves nothing, and what was known stays.
+func (c *Connector) withKnown(p *dlp, fresh content) []nvme.DiscoveryEntry {
+	if fresh.page.Dropped == 0 {
+		p.whole = fresh.entries
+		return fresh.entries
+	}
+	listed := map[tid.TID]bool{}
+	for _, e := range fresh.entries {
+		if t, ok := c.means(p, e); ok {
+			listed[t] = true
+		}
+	}
+	entries := slices.Clip(fresh.entries)
+	for _, e := range p.whole {
+		if t, ok := c.means(p, e); ok && !listed[t] {
+			entries = append(entries, e)
+		}
+	}
+	return entries
 }
 
 // unlist takes back everything that p lists.
