@@ -356,6 +356,23 @@ func TestAuditOfUnowned(t *testing.T) {
 	})
 }
 
+// Whoever connects registers the connection a moment later: until then it is not taken for one without an owner.
+func TestAuditOfUnownedWaitsForTheOwner(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(2, fake.Behaviour{})
+		r.cfg.DisconnectScope = config.DisconnectMatching
+		r.cfg.DisconnectTransports = []nvme.Transport{nvme.TCP}
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		name := r.AddForeign(io(1), testHost, "")
+		r.pass(20 * time.Millisecond)
+		r.SetOwner(name, registry.OwnedBy("discoverd"))
+		r.pass(time.Hour)
+		r.connected(0, 1)
+	})
+}
+
 // TC-65: boot connections of the firmware are neither made nor claimed nor ended, with any owner.
 func TestFirmwareIsLeftAlone(t *testing.T) {
 	for _, owner := range []string{"", "nbft", "stas"} {

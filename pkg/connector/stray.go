@@ -18,7 +18,8 @@ type stray struct {
 	id       tid.TID // names the connection, and its disconnect
 	source   string  // whose page called for it, "" when that has still to be read
 	unlisted bool    // a newer complete page of a controller that listed it does not
-	why      string  // verdict that was last reported
+	since    time.Time
+	why      string // verdict that was last reported
 	retry    *time.Timer
 	failures int
 	ours     bool   // registered as ours, as last read
@@ -29,7 +30,7 @@ type stray struct {
 func (c *Connector) setAdrift(ctrl *kernel.Controller, source string, unlisted bool) {
 	s := c.strays[ctrl.Name]
 	if s == nil {
-		s = &stray{}
+		s = &stray{since: time.Now()}
 		c.strays[ctrl.Name] = s
 	} else {
 		c.unplace(s)
@@ -138,6 +139,9 @@ func judge(e evidence) string {
 	return verdictPages
 }
 
+// ownLate is how long after a connection came about its owner may still be about to register it.
+const ownLate = 5 * time.Second
+
 // tendStray removes s if that is allowed. A verdict that concerns our own is told once.
 func (c *Connector) tendStray(s *stray) {
 	if s.retry != nil || c.deleting(s) {
@@ -155,6 +159,13 @@ func (c *Connector) tendStray(s *stray) {
 		s.source, _ = c.opts.Ownership.Attr(s.ctrl.Name, sourceAttr)
 	}
 	why := judge(c.evidence(s, owner))
+	if wait := time.Until(s.since.Add(ownLate)); why == verdictRemove && owner.Kind() == registry.KindNone && wait > 0 {
+		s.retry = c.loop.After(wait, func() {
+			s.retry = nil
+			c.loose[s] = struct{}{}
+		})
+		return
+	}
 	if why == verdictRemove {
 		c.log.Info("disconnecting, as nothing lists it any more", "ioc", s.id, "device", s.ctrl.Name)
 		c.sched.Disconnect(s.id, kernel.DisconnectRequest{Name: s.ctrl.Name, Expect: s.ctrl.Identity(), AllowUnowned: owner.Kind() == registry.KindNone})
