@@ -33,7 +33,9 @@ func (f *Finder) noteWanting() {
 func (f *Finder) changed(c kernel.Change) {
 	switch {
 	case c.ScanDone:
-		f.fc.lost = f.scanned // it is told at the start, and after events were lost
+		if f.scanned { // it is told at the start, and after events were lost
+			f.missedFC()
+		}
 		f.scanned = true
 		f.touchAll()
 		f.sparesDue = true

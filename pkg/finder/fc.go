@@ -60,6 +60,15 @@ func (f *Finder) kickstart() {
 	}()
 }
 
+// missedFC is told that events were lost, perhaps those of ports among them: they are asked once more, now or when the time for
+// the answers to the last question is over.
+func (f *Finder) missedFC() {
+	f.fc.lost = true
+	if time.Since(f.fc.asked) >= fcGrace {
+		f.kickstart()
+	}
+}
+
 // kickstarted gives the ports time to answer the kickstart of asked, which has been said.
 func (f *Finder) kickstarted(asked time.Time) {
 	if !f.fc.asked.Equal(asked) {

@@ -165,3 +165,29 @@ func TestFCConnectionThatComesAndGoes(t *testing.T) {
 		}
 	})
 }
+
+// A port that announced itself among events that were lost is asked for: nothing else would ever tell of it.
+func TestFCAnnouncementThatWasLost(t *testing.T) {
+	there, refused := false, error(nil)
+	prepare, kicks := fibre(&there, &refused)
+	bubble(t, prepare, func(r *rig) {
+		r.pass(20 * time.Second)
+		r.connected(0)
+		there = true
+		r.LoseEvents(1)
+		r.FCEvent(fcTarget, fcHost)
+		r.Overflow()
+		r.pass(20 * time.Second)
+		r.connected(1)
+		before := *kicks
+		for range 100 { // a storm of them asks no more often than ports may take to answer
+			r.Overflow()
+			r.pass(100 * time.Millisecond)
+		}
+		r.pass(20 * time.Second)
+		if n := *kicks - before; n < 1 || n > 3 {
+			t.Errorf("%d kickstarts in a storm of ten seconds", n)
+		}
+		r.connected(1)
+	})
+}
