@@ -3,6 +3,7 @@ package finder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -55,7 +56,7 @@ func (f *Finder) perform(d *dc, s step) {
 	if s == read {
 		d.dirty = false // an event from here on means that this read may be too old
 	}
-	name, association := d.device.Name, d.association
+	name, inode, association := d.device.Name, d.device.Inode, d.association
 	opt := nvme.ReadOptions{ChunkSize: readChunk(d.identified)}
 	if d.identified != nil {
 		opt.NoOffset = d.identified.LPA&nvme.LPAExtendedData == 0
@@ -81,10 +82,21 @@ func (f *Finder) perform(d *dc, s step) {
 		case supported:
 			a.supported, a.err = f.opts.Commands.SupportedLogPages(ctx, name)
 		case read:
-			a.log, a.err = f.opts.Commands.DiscoveryLog(ctx, name, opt)
+			if a.log, a.err = f.opts.Commands.DiscoveryLog(ctx, name, opt); a.err == nil {
+				a.err = f.stillThere(name, inode) // else it may be the page of another, that has the name now
+			}
 		}
 		f.loop.Post(func() { f.answered(d, s, association, a) })
 	}()
+}
+
+// stillThere says whether name is what it was when it had inode: names are given anew, and events are late or lost.
+func (f *Finder) stillThere(name string, inode uint64) error {
+	now, err := f.opts.Read(name)
+	if err == nil && now.Inode != inode {
+		err = fmt.Errorf("%s is another controller by now: %w", name, kernel.ErrGone)
+	}
+	return err
 }
 
 // readChunk is how many bytes of a page one command asks for: as many as the controller

@@ -1179,3 +1179,28 @@ func TestLineThatItsConnectionNoLongerFits(t *testing.T) {
 		}
 	})
 }
+
+// A page that was read under a name that has been given to another controller meanwhile, of which nobody has told yet, says
+// nothing of the controller that had the name.
+func TestPageOfAnotherUnderTheName(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.target(dc2, fake.Behaviour{}, subsystem(2))
+	}, func(r *rig) {
+		r.lists(dc1, subsystem(0))
+		key, name := r.dcs()[dc1].key, r.dcs()[dc1].device
+		r.HoldEvents()
+		r.Drop(name)
+		if again := r.AddForeign(dcTID(dc2), testHost, Owner); again != name {
+			t.Fatalf("%s, not %s", again, name)
+		}
+		if err := r.f.View().Refresh(context.Background(), key); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.lists(dc1, subsystem(0))
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		r.lists(dc1, subsystem(0))
+	})
+}
