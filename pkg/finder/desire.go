@@ -194,6 +194,10 @@ func (f *Finder) describe(d *dc, w Want) {
 	d.want, d.named, d.goneAt = w, true, time.Time{}
 	stop(&d.timers.retention)
 	d.out = f.excludedByConfig(w.TID)
+	if d.parked && f.holds(d) {
+		f.unpark(d)
+		d.dirty = true
+	}
 	switch {
 	case moved:
 		f.publish(d)

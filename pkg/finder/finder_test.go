@@ -321,6 +321,20 @@ func TestParkRepeatsItsDisconnect(t *testing.T) {
 	})
 }
 
+// A controller that is parked is held as soon as its line says so.
+func TestParkedUntilItsLineHolds(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.cfg.Controllers[0].Persistent = config.PersistNo
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(0)
+		r.configure(func(c *config.Staf) { c.Controllers[0].Persistent = config.PersistHold })
+		r.pass(10 * time.Second)
+		r.connected(1)
+	})
+}
+
 // Row 86: exclude= drops a live connection of ours at once, and a foreign one never.
 func TestExcludeDropsWhatIsOurs(t *testing.T) {
 	bubble(t, configured(dc1, dc2), func(r *rig) {
