@@ -230,7 +230,7 @@ func (f *Finder) unname(d *dc) {
 // line that could not be read, or by a host name that has no address at the moment. Then d counts as named.
 func (f *Finder) mayBeConfigured(d *dc) (Candidate, bool) {
 	c := d.want.Candidate
-	if c.Origin != Configured || d.disposition == forgotten || f.excludedByConfig(d.id()) {
+	if c.Origin != Configured || d.disposition == forgotten || f.excludedByConfig(d.id()) || !f.cfg.Families.Allows(d.id().Family()) {
 		return c, false
 	}
 	n := slices.IndexFunc(f.cfg.Controllers, func(line config.Controller) bool {

@@ -600,6 +600,22 @@ func TestMayBeConfiguredIsNamed(t *testing.T) {
 	})
 }
 
+// A host name that has addresses, but none of a family that may be connected to, leaves nothing to be kept.
+func TestHostNameOfAnotherFamily(t *testing.T) {
+	for _, line := range []string{dc1, "dc.example"} {
+		bubble(t, func(r *rig) {
+			r.target(dc1, fake.Behaviour{}, subsystem(0))
+			r.names["dc.example"] = []string{dc1}
+			r.cfg.Controllers = []config.Controller{controller(line)}
+		}, func(r *rig) {
+			r.lists(dc1, subsystem(0))
+			r.configure(func(c *config.Staf) { c.Families = config.Families{V6: true} })
+			r.pass(time.Hour)
+			r.connected(0)
+		})
+	}
+}
+
 // Rows 28, 40, D-7, TC-70: referrals are followed to any depth; rings and self-entries end; a ring
 // that nobody refers to any more does not keep itself.
 func TestReferrals(t *testing.T) {
