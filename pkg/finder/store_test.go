@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel/fake"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
@@ -236,6 +237,42 @@ func TestStateThatCouldNotBeReplaced(t *testing.T) {
 		complete(true)
 		if files, err := os.ReadDir(r.dir); err != nil || len(files) != 1 {
 			t.Errorf("%v, %v", files, err)
+		}
+	})
+}
+
+// Of files about what is one controller, known in other detail, the one that was read last is taken up, with what all sources said;
+// the others must not come back when it has gone.
+func TestStatesOfOneController(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.dir = filepath.Join(t.TempDir(), "pages")
+		r.cfg.Zeroconf = true
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		r.pass(time.Second)
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth1")}, true)
+		r.pass(time.Second)
+		r.connected(2)
+		r.pass(time.Minute)
+		r.with(func() { r.silent[dc1] = true })
+		r.Drop("nvme0")
+		r.SetLog(dcTID(dc1), log(subsystem(0), subsystem(1)))
+		r.pass(time.Second)
+		r.configure(func(c *config.Staf) { c.Controllers = []config.Controller{controller(dc1)} })
+		r.Drop("nvme1")
+		r.restart()
+		r.pass(time.Minute)
+		r.lists(dc1, subsystem(0), subsystem(1))
+		if pages, err := r.f.View().Pages(context.Background()); err != nil || len(pages) != 2 || pages[1].Key != sourcesKey {
+			t.Errorf("%+v, %v", pages, err)
+		}
+		if files, err := os.ReadDir(r.dir); err != nil || len(files) != 1 {
+			t.Errorf("%v, %v", files, err)
+		}
+		r.configure(func(c *config.Staf) { c.Controllers = nil })
+		if d := r.dcs()[dc1]; !d.named {
+			t.Errorf("mDNS has not spoken, and has named it: %+v", d)
 		}
 	})
 }
