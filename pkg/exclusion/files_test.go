@@ -296,3 +296,27 @@ func TestUnreadableIsReadAgain(t *testing.T) {
 		}
 	})
 }
+
+// What stands in the place of the directory holds nobody up: the daemons read it before every connect.
+func TestDirectoryThatIsAFIFO(t *testing.T) {
+	f := newTree(t)
+	f.must(os.MkdirAll(f.dir, 0o755))
+	f.list(f.main, "transport=tcp")
+	f.must(syscall.Mkfifo(f.dropin, 0o644))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		files := NewFiles(f.main, f.dropin)
+		l := files.Current()
+		if p := files.Problems(); !excludes(l) || len(p) != 1 || p[0].Kind != Unreadable || p[0].File != f.dropin {
+			t.Errorf("%v, %v", l.Entries(), p)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("it is waited for")
+		f.must(os.WriteFile(f.dropin, nil, 0o644)) // lets the reader go on
+		<-done
+	}
+}

@@ -68,7 +68,8 @@ func unreadable(path string, err error) []Problem {
 
 // dropins are the paths of the lists in dir, sorted.
 func dropins(dir string) ([]string, []Problem) {
-	f, err := os.Open(dir)
+	// A FIFO in the place of the directory must not stop the daemon.
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, unreadable(dir, err)
 	}

@@ -183,7 +183,7 @@ func locked(path string, makeDir bool, do func() error) error {
 			return err
 		}
 	}
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0) // a FIFO in its place does not hold us up
 	if err != nil {
 		return err
 	}

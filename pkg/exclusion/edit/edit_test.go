@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -245,4 +246,27 @@ func TestWritersTakeTurns(t *testing.T) {
 		t.Errorf("%d entries", l.Len())
 	}
 	onlyFile(t, path)
+}
+
+func TestDirectoryThatIsAFIFO(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "exclusions.conf.d")
+	must(t, syscall.Mkfifo(dir, 0o644))
+	path := filepath.Join(dir, "lab.conf")
+	for name, change := range map[string]func() error{
+		"add":    func() error { _, err := Add(path, "transport=tcp"); return err },
+		"remove": func() error { _, err := Remove(path, "transport=tcp"); return err },
+		"create": func() error { return Create(path) },
+		"delete": func() error { return Delete(path, 1) },
+	} {
+		done := make(chan error)
+		go func() { done <- change() }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, syscall.ENOTDIR) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: the FIFO is waited for", name)
+		}
+	}
 }
