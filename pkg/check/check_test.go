@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -178,4 +179,39 @@ func allIDs(t *testing.T) []string {
 		t.Errorf("only %d identifiers found in the source", len(ids))
 	}
 	return ids
+}
+
+// TestOddFilesHoldNobodyUp puts what is read without an end, and nothing comes, in the place of every file that is looked into.
+func TestOddFilesHoldNobodyUp(t *testing.T) {
+	files := healthy()
+	files["etc/stas/stacd.conf"] = "[Controllers]\ncontroller=transport=fc;traddr=nn-0x1:pn-0x2;nqn=nqn.2014-08.org.example:a;tos=3"
+	files["run/firewalld/x"] = ""
+	for _, odd := range []string{
+		"etc/stas/stafd.conf", "etc/stas/stafd.conf.d", "etc/stas/stafd.conf.d/a.conf", "etc/stas/sys.conf", "etc/nvme/hostnqn", "etc/nvme/hostkey",
+		"etc/nvme/nvme-stas.conf", "etc/nvme/exclusions.conf", "etc/nvme/exclusions.conf.d", "etc/nvme/exclusions.conf.d/a.conf", "etc/nvme/nvme-discoverd.conf",
+		"etc/firewalld/zones/a.xml", "lib/modules/6.12.0/modules.builtin", "proc/sys/net/ipv4/igmp_max_memberships", "dev/nvme-fabrics", "sys/class/nvme/nvme0/hostnqn",
+	} {
+		t.Run(odd, func(t *testing.T) {
+			root := tree(t, files)
+			path := filepath.Join(root, odd)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			_ = os.Remove(path)
+			if err := syscall.Mkfifo(path, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan []Finding)
+			go func() { done <- look(root) }()
+			select {
+			case list := <-done:
+				named := slices.ContainsFunc(list, func(f Finding) bool { return strings.HasPrefix(f.Where, path) || strings.Contains(f.What, path) })
+				if !named && (strings.HasPrefix(odd, "etc/stas/") || strings.HasPrefix(odd, "etc/nvme/") && !strings.Contains(odd, "discoverd")) {
+					t.Errorf("no finding names it: %+v", list)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("it is waited for")
+			}
+		})
+	}
 }

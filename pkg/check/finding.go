@@ -111,7 +111,7 @@ func exclusionRemedy(p exclusion.Problem) string {
 		}
 		return fmt.Sprintf("mv %s %s", quote(p.File), quote(p.File+".rejected"))
 	}
-	text, _ := os.ReadFile(p.File)
+	text, _ := read(p.File)
 	lines, which := strings.Split(string(text), "\n"), strconv.Itoa(p.Line)
 	header := func(n int) bool { return strings.HasPrefix(strings.TrimSpace(lines[n-1]), "[") }
 	if p.Line <= len(lines) && header(p.Line) {

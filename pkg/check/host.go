@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
@@ -67,7 +69,7 @@ func (h Host) modules(c Configuration) []Finding {
 // builtIn says whether the kernel has the module without having to load it.
 func (h Host) builtIn(module string) bool {
 	release := line(h.at("/proc/sys/kernel/osrelease"))
-	list, err := os.ReadFile(h.at(filepath.Join("/lib/modules", release, "modules.builtin")))
+	list, err := read(h.at(filepath.Join("/lib/modules", release, "modules.builtin")))
 	return err == nil && bytes.Contains(list, []byte("/"+strings.ReplaceAll(module, "_", "-")+".ko"))
 }
 
@@ -91,7 +93,7 @@ func transports(c Configuration) []nvme.Transport {
 // options checks that this kernel knows the options that the configuration makes use of. Kernels from
 // 5.17 list them; earlier ones are not asked.
 func (h Host) options(c Configuration) []Finding {
-	text, err := os.ReadFile(h.at("/dev/nvme-fabrics"))
+	text, err := read(h.at("/dev/nvme-fabrics"))
 	if err != nil || !bytes.Contains(text, []byte("transport")) {
 		return nil
 	}
@@ -236,8 +238,28 @@ func (h Host) discoverd(c Configuration) []Finding {
 	return nil
 }
 
+// read takes files and devices only, and does not wait for one: what stands in the place of a file may be a FIFO.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode(); !mode.IsRegular() && mode&fs.ModeCharDevice == 0 {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile))
+}
+
+// maxFile bounds what is read of one file: configuration files are not longer.
+const maxFile = 16 << 20
+
 func line(path string) string {
-	text, err := os.ReadFile(path)
+	text, err := read(path)
 	if err != nil {
 		return ""
 	}

@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -36,7 +35,7 @@ func (f Files) mentions(option string) (where, remedy string) {
 	for _, main := range []string{f.Staf, f.Stac, f.Fabrics} {
 		dropIns, _ := filepath.Glob(main + ".d/*.conf")
 		for _, file := range append([]string{main}, dropIns...) {
-			text, err := os.ReadFile(file)
+			text, err := read(file)
 			if err != nil {
 				continue
 			}

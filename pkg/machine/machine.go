@@ -4,14 +4,17 @@
 package machine
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/stas-go/stas/pkg/nvme"
 )
@@ -39,7 +42,7 @@ func UUID(root string) (nvme.HostID, Source, error) {
 		source Source
 		derive func(string) (nvme.HostID, bool)
 	}{{MachineID, fromMachineID}, {DMI, fromDMI}, {DeviceTree, fromText}} {
-		text, err := os.ReadFile(filepath.Join(root, string(s.source)))
+		text, err := read(filepath.Join(root, string(s.source)))
 		if err != nil {
 			continue
 		}
@@ -50,6 +53,22 @@ func UUID(root string) (nvme.HostID, Source, error) {
 	id, err := RandomUUID()
 	return id, Random, err
 }
+
+// read takes regular files only, and does not wait: what stands in the place of one may be a FIFO.
+func read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file: %w", path, cmp.Or(err, os.ErrInvalid))
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile))
+}
+
+// maxFile bounds what is read of a file that holds one UUID.
+const maxFile = 4096
 
 // RandomUUID makes a UUID that nothing else has.
 func RandomUUID() (nvme.HostID, error) {

@@ -3,6 +3,7 @@ package machine
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -42,5 +43,18 @@ func TestUUID(t *testing.T) {
 	b, _, _ := UUID(t.TempDir())
 	if err != nil || source != Random || a == b || a[6]>>4 != 4 || a[8]>>6 != 2 {
 		t.Errorf("random: %s, %s, %s, %v", a, b, source, err)
+	}
+}
+
+func TestOddFilesHoldNobodyUp(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, string(MachineID)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, source, err := UUID(root); err != nil || source != Random {
+		t.Errorf("%s, %v", source, err)
 	}
 }
