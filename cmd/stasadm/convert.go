@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -107,31 +108,49 @@ func (p *places) export() *cobra.Command {
 			}
 			all := append(staf.Controllers[:len(staf.Controllers):len(staf.Controllers)], stac.Controllers...)
 			identity, _ := config.LoadIdentityBelow(p.root, p.sys(), p.at(nvmeDir))
+			notes := export.Notes(all)
+			if n := len(staf.Excludes) + len(stac.Excludes); n > 0 && args[0] != "nvme-fabrics.conf" {
+				notes = append(notes, fmt.Sprintf("exclude= lines, %d of them, are left out; for exclusions.conf, run: stasadm convert --to 3 --output DIR", n))
+			}
+			theirs, _ := config.LoadIdentityBelow(p.root, "", p.at(nvmeDir)) // nvme-cli does not read sys.conf
+			other := identity.Host.NQN != "" && (identity.Host.NQN != theirs.Host.NQN || !strings.EqualFold(identity.Host.ID, theirs.Host.ID))
+			if !identity.HostKey.IsZero() && identity.HostKey != theirs.HostKey || !identity.HostCtrlKey.IsZero() {
+				notes = append(notes, "the secrets of this host are left out; nvme-cli takes one from "+p.at(nvmeDir+"/hostkey"))
+			}
+			var more []string
 			switch args[0] {
 			case "discovery.conf":
-				return export.DiscoveryConf(cmd.OutOrStdout(), all, identity.Host)
+				more, err = export.DiscoveryConf(cmd.OutOrStdout(), all, identity.Host, other)
 			case "config.json":
 				for i := range staf.Controllers {
 					all[i].Persistent = cmp.Or(all[i].Persistent, staf.Persistent)
 				}
-				return export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
+				if identity.Host.NQN == "" {
+					more = append(more, identity.Missing+"; controllers without one of their own cannot be used")
+				}
+				err = export.ConfigJSON(cmd.OutOrStdout(), all, identity.Host)
 			case "nvme-fabrics.conf":
+				if other {
+					more = append(more, fmt.Sprintf("the host NQN %s with the host ID %s is left out; nvme-cli takes those in %s", identity.Host.NQN, identity.Host.ID, p.at(nvmeDir)))
+				}
 				for i := range all {
 					all[i].Given, all[i].Params = config.WithoutSecrets(all[i].Given), config.WithoutSecrets(all[i].Params)
 				}
 				staf.Controllers, stac.Controllers = all[:len(staf.Controllers)], all[len(staf.Controllers):]
 				staf.Defaults, stac.Defaults = config.WithoutSecrets(staf.Defaults), config.WithoutSecrets(stac.Defaults)
-				files, notes := config.ToFabrics(staf, stac)
+				files, told := config.ToFabrics(staf, stac)
 				_, err = cmd.OutOrStdout().Write(files[0].Bytes())
 				if len(files) > 1 {
-					notes = append(notes, "there is more than one file; run: stasadm convert --to 3 --output DIR")
+					told = append(told, "there is more than one file; run: stasadm convert --to 3 --output DIR")
 				}
-				for _, note := range notes {
-					fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: %s\n", note)
-				}
-				return err
+				more = append(more, told...)
+			default:
+				return fmt.Errorf("%w: there is no format %q; there are %v", errUsage, args[0], formats)
 			}
-			return fmt.Errorf("%w: there is no format %q; there are %v", errUsage, args[0], formats)
+			for _, note := range append(notes, more...) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: %s\n", note)
+			}
+			return err
 		},
 	}
 }

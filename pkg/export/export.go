@@ -16,37 +16,78 @@ import (
 	"github.com/stas-go/stas/pkg/tid"
 )
 
+// Notes tells what no file says: secrets, and what nvme-cli cannot do without.
+func Notes(list []config.Controller) (notes []string) {
+	for _, c := range list {
+		for _, s := range []struct {
+			key    string
+			secret tid.Secret
+		}{{"dhchap-secret", c.Params.DHCHAPSecret}, {"dhchap-ctrl-secret", c.Params.DHCHAPCtrl}, {"tls-key", c.Params.TLSKey}} {
+			if !s.secret.IsZero() {
+				notes = append(notes, fmt.Sprintf("%s: %s is left out", c.Where, s.key))
+			}
+		}
+		if c.Transport == nvme.FC && c.HostTraddr == "" {
+			notes = append(notes, c.Where+": there is no host-traddr, and nvme-cli needs one for fc")
+		}
+	}
+	return notes
+}
+
 // DiscoveryConf writes the discovery controllers as discovery.conf, one line of options of
-// nvme discover for each; system is who connects where a controller names no other host.
-func DiscoveryConf(w io.Writer, list []config.Controller, system tid.Host) error {
+// nvme discover for each; system is who connects where a controller names no other host, and is named
+// where nvme-cli would take another one. The notes tell what is left out.
+func DiscoveryConf(w io.Writer, list []config.Controller, system tid.Host, named bool) (notes []string, err error) {
+	others := 0
 	for _, c := range list {
 		if c.Kind != tid.Discovery {
+			others++
 			continue
 		}
 		var host tid.Host // without one nvme-cli takes that of the system
-		if c.HostNQN != "" || c.Scope.Host.NQN != "" {
+		if named || c.HostNQN != "" || c.Scope.Host.NQN != "" {
 			host = identityOf(c, system)
 		}
-		line := fmt.Sprintf("--transport=%s --traddr=%s", c.Transport, c.Traddr)
+		line, lost := "", ""
 		for _, f := range []struct{ option, value string }{
-			{"trsvcid", c.Trsvcid}, {"nqn", c.NQN}, {"host-traddr", c.HostTraddr}, {"host-iface", c.HostIface},
-			{"hostnqn", host.NQN}, {"hostid", host.ID},
+			{"transport", string(c.Transport)}, {"traddr", c.Traddr}, {"trsvcid", c.Trsvcid}, {"nqn", c.NQN},
+			{"host-traddr", c.HostTraddr}, {"host-iface", c.HostIface}, {"hostnqn", host.NQN}, {"hostid", host.ID},
+			{"keyring", c.Params.Keyring}, {"tls-key-identity", c.Params.TLSKeyIdentity},
 		} {
-			if f.value != "" {
+			switch {
+			case f.value == "":
+			case !strings.ContainsAny(f.value, " ="): // where nvme-cli ends a word (nvme-cli/fabrics.c)
 				line += " --" + f.option + "=" + f.value
+			case f.option == "tls-key-identity":
+				notes = append(notes, c.Where+": tls-key-identity is left out, as no value there can have a space or an equals sign")
+			default:
+				lost = f.option
 			}
 		}
+		if lost != "" {
+			notes = append(notes, fmt.Sprintf("%s: the controller is left out, as no value there, such as its %s, can have a space or an equals sign", c.Where, lost))
+			continue
+		}
 		for option, value := range config.WithoutSecrets(c.Params).Options() {
-			line += " --" + strings.ReplaceAll(option, "_", "-")
+			if option != "fast_io_fail_tmo" { // nvme-cli spells this one so
+				option = strings.ReplaceAll(option, "_", "-")
+			}
+			line += " --" + option
 			if value != "" {
 				line += "=" + value
 			}
 		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
+		if c.Persistent != config.PersistDefault {
+			notes = append(notes, fmt.Sprintf("%s: persistent=%s is left out", c.Where, c.Persistent))
+		}
+		if _, err := fmt.Fprintln(w, line[1:]); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	if others > 0 {
+		notes = append(notes, fmt.Sprintf("I/O controllers, %d of them, are left out: the file has discovery controllers only", others))
+	}
+	return notes, nil
 }
 
 // The shape of config.json (nvme-cli, libnvme/doc/config-schema.json).
@@ -73,7 +114,10 @@ func ConfigJSON(w io.Writer, list []config.Controller, system tid.Host) error {
 			port[key] = value
 		}
 		if c.Kind == tid.Discovery {
-			port["discovery"], port["persistent"] = true, c.Persistent != config.PersistNo
+			port["discovery"] = true
+			if c.Persistent != config.PersistNo { // whatever its value, where it is there it means yes (libnvme/src/nvme/json.c)
+				port["persistent"] = true
+			}
 		}
 		s.Ports = append(s.Ports, port)
 	}
@@ -120,7 +164,8 @@ func (h *host) subsystem(nqn string) *subsystem {
 // optional yields what a port may have besides.
 func optional(c config.Controller) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
-		for _, f := range []struct{ key, value string }{{"trsvcid", c.Trsvcid}, {"host_traddr", c.HostTraddr}, {"host_iface", c.HostIface}} {
+		for _, f := range []struct{ key, value string }{{"trsvcid", c.Trsvcid}, {"host_traddr", c.HostTraddr}, {"host_iface", c.HostIface},
+			{"keyring", c.Params.Keyring}, {"tls_key_identity", c.Params.TLSKeyIdentity}} {
 			if f.value != "" && !yield(f.key, f.value) {
 				return
 			}

@@ -43,8 +43,12 @@ controller=transport=tcp;traddr=192.0.2.2;nqn=nqn.2014-08.org.example:a;host-ifa
 
 func TestDiscoveryConf(t *testing.T) {
 	var b strings.Builder
-	if err := DiscoveryConf(&b, load(t), tid.Host{}); err != nil {
+	notes, err := DiscoveryConf(&b, load(t), tid.Host{}, false)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if len(notes) != 2 || !strings.HasSuffix(notes[0], "stafd.conf:3: persistent=no is left out") || !strings.HasPrefix(notes[1], "I/O controllers, 2 of them, ") {
+		t.Errorf("%q", notes)
 	}
 	want := `--transport=tcp --traddr=192.0.2.1 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery --keep-alive-tmo=30 --hdr-digest
 --transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:h --hostid=472af555-546b-83c4-83bf-fbcea961f264 --keep-alive-tmo=30
@@ -108,7 +112,6 @@ func TestConfigJSON(t *testing.T) {
           {
             "discovery": true,
             "keep_alive_tmo": 30,
-            "persistent": false,
             "traddr": "nn-0x0000000000000001:pn-0x0000000000000002",
             "transport": "fc"
           }
@@ -134,10 +137,54 @@ func TestKeyMeansTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	var conf, json strings.Builder
-	if err := DiscoveryConf(&conf, staf.Controllers, tid.Host{}); err != nil || !strings.Contains(conf.String(), " --tls") {
+	if _, err := DiscoveryConf(&conf, staf.Controllers, tid.Host{}, false); err != nil || !strings.Contains(conf.String(), " --tls") {
 		t.Error(conf.String(), err)
 	}
 	if err := ConfigJSON(&json, staf.Controllers, tid.Host{}); err != nil || !strings.Contains(json.String(), `"tls": true`) {
+		t.Error(json.String(), err)
+	}
+}
+
+// TestAsNVMeCLIReadsIt: what nvme-cli would not understand is said in its way, or told.
+func TestAsNVMeCLIReadsIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stafd.conf")
+	if err := os.WriteFile(path, []byte(`[Controllers]
+controller=transport=tcp;traddr=192.0.2.1;fast-io-fail-tmo=5;keyring=.site;tls-key-identity=NVMe0R01-a
+controller=transport=tcp;traddr=192.0.2.2;tls-key-identity=NVMe0R01 a b;dhchap-secret=`+secret+`
+controller=transport=tcp;traddr=192.0.2.3;nqn=nqn.2014-08.org.example:a=b
+controller=transport=fc;traddr=nn-0x1:pn-0x2
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	staf, _, err := config.LoadStaf(config.Files{Own: path})
+	if err != nil || len(staf.Controllers) != 4 {
+		t.Fatal(err)
+	}
+	var conf, json strings.Builder
+	system := tid.Host{NQN: "nqn.2014-08.org.example:sys", ID: "f8e78f19-a131-45ab-b1f6-3a4fc8e093ea"}
+	notes, err := DiscoveryConf(&conf, staf.Controllers, system, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `--transport=tcp --traddr=192.0.2.1 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:sys --hostid=f8e78f19-a131-45ab-b1f6-3a4fc8e093ea --keyring=.site --tls-key-identity=NVMe0R01-a --keep-alive-tmo=30 --fast_io_fail_tmo=5 --tls
+--transport=tcp --traddr=192.0.2.2 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:sys --hostid=f8e78f19-a131-45ab-b1f6-3a4fc8e093ea --keep-alive-tmo=30 --tls
+--transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.2014-08.org.nvmexpress.discovery --hostnqn=nqn.2014-08.org.example:sys --hostid=f8e78f19-a131-45ab-b1f6-3a4fc8e093ea --keep-alive-tmo=30
+`
+	if d := cmp.Diff(want, conf.String()); d != "" {
+		t.Error(d)
+	}
+	notes = append(notes, Notes(staf.Controllers)...)
+	wantNotes := []string{
+		path + ":3: tls-key-identity is left out, as no value there can have a space or an equals sign",
+		path + ":4: the controller is left out, as no value there, such as its nqn, can have a space or an equals sign",
+		path + ":3: dhchap-secret is left out",
+		path + ":5: there is no host-traddr, and nvme-cli needs one for fc",
+	}
+	if d := cmp.Diff(wantNotes, notes); d != "" {
+		t.Error(d)
+	}
+	if err := ConfigJSON(&json, staf.Controllers, system); err != nil || !strings.Contains(json.String(), `"keyring": ".site"`) ||
+		!strings.Contains(json.String(), `"tls_key_identity": "NVMe0R01 a b"`) {
 		t.Error(json.String(), err)
 	}
 }
