@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/coreos/go-systemd/v22/journal"
 )
@@ -53,8 +55,8 @@ func priority(l slog.Level) int {
 	return 7
 }
 
-// Handle implements [slog.Handler]. A record is one write, and a line break in it never begins
-// another record.
+// Handle implements [slog.Handler]. A record is one write, and nothing in it begins another record or hides it:
+// the journal ends one at a line break and at a NUL too, and shows one with control characters as "blob data".
 func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	if h.prefixed {
@@ -75,7 +77,23 @@ func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }
+// oneLine also takes out what is not UTF-8, as [strings.Map] does.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// plain says whether a value needs no quotes.
+func plain(s string) bool {
+	return s != "" && !strings.ContainsAny(s, " \"=") && utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
 
 func appendAttr(b *strings.Builder, group string, a slog.Attr) {
 	v := a.Value.Resolve()
@@ -92,7 +110,7 @@ func appendAttr(b *strings.Builder, group string, a slog.Attr) {
 	if err, ok := v.Any().(error); ok && err == nil {
 		text = ""
 	}
-	if text == "" || strings.ContainsAny(text, " \t\n\r\"=") {
+	if !plain(text) {
 		text = strconv.Quote(text)
 	}
 	b.WriteString(" " + group + a.Key + "=" + text)

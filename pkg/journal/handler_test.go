@@ -28,3 +28,14 @@ func TestRecordsAreLinesWithPriority(t *testing.T) {
 		t.Errorf("got:\n%swant:\n%s", out.String(), want)
 	}
 }
+
+// A NUL ends a record of the journal as a line break does, and control characters make it "blob data" for people.
+func TestNothingBeginsAnotherRecord(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(journal.NewHandler(&out, slog.LevelInfo, true))
+	log.Info("a\x00<2>forged\x1b[31m\xff\u0085 é", "nul", "x\x00<2>y", "esc", "\x1b[2J", "bytes", "\xff", "name", "é")
+	want := "<6>a\ufffd<2>forged\ufffd[31m\ufffd\ufffd é nul=\"x\\x00<2>y\" esc=\"\\x1b[2J\" bytes=\"\\xff\" name=é\n"
+	if out.String() != want {
+		t.Errorf("got:\n%qwant:\n%q", out.String(), want)
+	}
+}
