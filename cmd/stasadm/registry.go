@@ -55,19 +55,19 @@ func (p *places) registryList() *cobra.Command {
 				return err
 			}
 			for _, e := range entries {
-				attrs, err := dir.Attrs(e.Name)
-				if errors.Is(err, fs.ErrNotExist) || err == nil && len(attrs) == 0 {
-					continue
+				attrs, odd := dir.Attrs(e.Name)
+				if odd != nil && !errors.Is(odd, fs.ErrNotExist) { // the others are shown all the same
+					err = errors.Join(err, odd)
 				}
-				if err != nil {
-					return err
+				if len(attrs) == 0 {
+					continue
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), e.Name)
 				for _, attr := range slices.Sorted(maps.Keys(attrs)) {
 					fmt.Fprintf(cmd.OutOrStdout(), "  %-12s %s\n", attr, attrs[attr])
 				}
 			}
-			return nil
+			return err
 		},
 	}
 }

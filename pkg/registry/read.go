@@ -120,7 +120,7 @@ func (d *Dir) names() ([]string, error) {
 
 // Attrs reads every attribute of an entry. Temporary and hidden files are passed over,
 // and so is an attribute that vanishes meanwhile or is zero-length. An absent entry is
-// fs.ErrNotExist.
+// fs.ErrNotExist. With an error about single attributes come the others.
 func (d *Dir) Attrs(name string) (map[string]string, error) {
 	if err := checkName(name); err != nil {
 		return nil, fmt.Errorf("cannot read the registry: %w", err)
@@ -130,6 +130,7 @@ func (d *Dir) Attrs(name string) (map[string]string, error) {
 		return nil, fmt.Errorf("cannot read registry entry %s: %w", name, err)
 	}
 	attrs := make(map[string]string, len(files))
+	var errs []error
 	for _, f := range files {
 		// No valid attribute has a dot: this passes over ".x" and "owner.tmp.x" alike.
 		if !ValidAttr(f.Name()) {
@@ -140,9 +141,10 @@ func (d *Dir) Attrs(name string) (map[string]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		attrs[f.Name()] = value
 	}
-	return attrs, nil
+	return attrs, errors.Join(errs...)
 }
