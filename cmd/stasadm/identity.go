@@ -93,7 +93,13 @@ An identity that exists stays: controllers know this host by it. --force replace
 			if filed != "" && inForce != "" && !same && !w.force {
 				return fmt.Errorf("%s has the %s %s, and %s is in force: %w; --force replaces both by %s", w.file, w.what, filed, inForce, errAborted, value)
 			}
-			if old := cmp.Or(filed, inForce); old != "" && old != value && !w.force {
+			old := cmp.Or(filed, inForce)
+			if old == "" || w.force {
+				if err := p.effective(w.key, w.file); err != nil {
+					return err
+				}
+			}
+			if old != "" && old != value && !w.force {
 				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: keeping the %s %s; --force replaces it by %s\n", w.what, old, value)
 				value = old
 			}
@@ -103,6 +109,19 @@ An identity that exists stays: controllers know this host by it. --force replace
 	cmd.Flags().StringVarP(&w.file, "file", "f", "", "keep the value in `FILE` and refer to it in sys.conf")
 	cmd.Flags().BoolVar(&w.force, "force", false, "replace another valid value")
 	return cmd
+}
+
+// effective says whether what is written to sys.conf, or to the file that it refers to, will count: a drop-in comes after it.
+func (p *places) effective(key, file string) error {
+	if p.sysConf == "" {
+		return nil
+	}
+	where, value, err := config.DropInWith(p.sys(), hostSection, key)
+	path, named := strings.CutPrefix(value, "file://")
+	if err != nil || where == "" || file != "" && named && filepath.Join("/", path) == file {
+		return err
+	}
+	return fmt.Errorf("%s has %s= too, and comes after %s: %w; change it there", where, key, p.sys(), errAborted)
 }
 
 // absolute makes the path of the file the one that sys.conf refers to.
@@ -190,6 +209,15 @@ func (p *places) setSymName() *cobra.Command {
 			if file != "" && strings.ContainsAny(name, " \t") {
 				return fmt.Errorf("%w: a name in a file ends at the first space; leave --file out", errUsage)
 			}
+			if file != "" {
+				var err error
+				if file, err = filepath.Abs(file); err != nil {
+					return fmt.Errorf("cannot find %s: %w", file, err)
+				}
+			}
+			if err := p.effective("symname", file); err != nil {
+				return err
+			}
 			return p.save("symname", name, file)
 		},
 	}
@@ -204,6 +232,9 @@ func (p *places) clearSymName() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			if p.sysConf == "" {
 				return nil
+			}
+			if err := p.effective("symname", ""); err != nil {
+				return err
 			}
 			return config.ClearKey(p.sys(), hostSection, "symname")
 		},

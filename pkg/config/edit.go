@@ -166,3 +166,24 @@ func KeyOf(path, section, key string) (string, error) {
 	}
 	return value, nil
 }
+
+// DropInWith gives the place, FILE:LINE, in the drop-ins of the 2.x file at path where key of [section] gets the value that
+// counts, and that value; no place where none of them has the key. They come after the file itself.
+func DropInWith(path, section, key string) (where, value string, err error) {
+	files, err := dropIns(path + ".d")
+	for _, file := range files {
+		text, readErr := readText(file, maxFile)
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		entries, readErr := parseINI(file, text)
+		err = errors.Join(err, readErr)
+		for _, e := range entries {
+			if e.section == section && e.key == key {
+				where, value = e.where(), e.value
+			}
+		}
+	}
+	return where, value, err
+}
