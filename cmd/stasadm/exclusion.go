@@ -51,18 +51,25 @@ func (p *places) exclusionList(path pathOf) *cobra.Command {
 		Use: "list", Short: "Print all lists, or one", Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			one := cmd.Flags().Changed("name")
-			list, _ := exclusion.Load(p.at(exclusions), p.at(exclusionDir))
+			var list *exclusion.List
+			var problems []exclusion.Problem
 			if one {
 				file, err := path()
 				if err != nil {
 					return err
 				}
-				content, _, err := edit.Read(file)
+				content, token, err := edit.Read(file)
 				if err != nil {
 					return err
 				}
-				entries, _ := exclusion.Parse(bytes.NewReader(content), file)
+				if token == 0 {
+					return fmt.Errorf("there is no list %s", file)
+				}
+				var entries []exclusion.Entry
+				entries, problems = exclusion.Parse(bytes.NewReader(content), file)
 				list = exclusion.NewList(entries...)
+			} else {
+				list, problems = exclusion.Load(p.at(exclusions), p.at(exclusionDir))
 			}
 			last := ""
 			for _, e := range list.Entries() {
@@ -72,9 +79,23 @@ func (p *places) exclusionList(path pathOf) *cobra.Command {
 				last = e.File
 				fmt.Fprintf(cmd.OutOrStdout(), "  %s\n", e)
 			}
-			return nil
+			return tell(cmd, problems)
 		},
 	}
+}
+
+// tell says what of the lists excludes nothing although it was to; it is an error where a whole file is not read.
+func tell(cmd *cobra.Command, problems []exclusion.Problem) (err error) {
+	for _, p := range problems {
+		switch p.Kind {
+		case exclusion.Unreadable:
+			err = errors.Join(err, p)
+		case exclusion.Suspicious:
+		default:
+			fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: %v\n", p)
+		}
+	}
+	return err
 }
 
 func (p *places) listName(file string) string {
@@ -97,13 +118,18 @@ The exit status is 1 when nothing matches.`,
 			if err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
-			list, _ := exclusion.Load(p.at(exclusions), p.at(exclusionDir))
+			list, problems := exclusion.Load(p.at(exclusions), p.at(exclusionDir))
 			found := errNoMatch
 			for _, e := range list.Entries() {
 				if e.Matches(c.Fields()) {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", e.Where(), e)
 					found = nil
 				}
+			}
+			if err := tell(cmd, problems); err != nil && found != nil {
+				return err // "nothing matches" would be too much said
+			} else if err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "stasadm: %v\n", err)
 			}
 			return found
 		},
