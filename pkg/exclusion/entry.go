@@ -96,8 +96,8 @@ func parse(text string, own bool) (Entry, error) {
 		if value == "" {
 			return Entry{}, fmt.Errorf("%w entry: %s has no value", ErrMalformed, name)
 		}
-		if strings.ContainsRune(value, 0) {
-			return Entry{}, fmt.Errorf("%w entry: %s holds a NUL byte", ErrMalformed, name)
+		if strings.ContainsAny(value, "\x00\n") { // a line break can only come from a command line, and ends the entry in a file
+			return Entry{}, fmt.Errorf("%w entry: %s holds a NUL byte or a line break", ErrMalformed, name)
 		}
 		*field = value
 	}

@@ -131,6 +131,7 @@ func TestParseEntryRefuses(t *testing.T) {
 		"transport=tcp;traddr=":                              ErrMalformed,
 		"transport=tcp;traddr= ;nqn=" + n:                    ErrMalformed,
 		"nqn=" + n + ";trsvcid=44\x0020":                     ErrMalformed,
+		"nqn=" + n + "\nnqn=" + n:                            ErrMalformed,
 		"transport=tcp;traddr=array1.example.com":            ErrMalformed,
 		"transport=rdma;traddr=[2001:db8::1]":                ErrMalformed,
 		"transport=tcp;traddr=192.168.001.010":               ErrMalformed,

@@ -149,6 +149,9 @@ func TestNothingInvalidIsWritten(t *testing.T) {
 	if _, err := Add(path, "transport=tcp;traddr=name"); !errors.Is(err, exclusion.ErrMalformed) {
 		t.Errorf("malformed entry: %v", err)
 	}
+	if _, err := Add(filepath.Join(t.TempDir(), "z.conf"), "nqn=a\nnqn=b"); !errors.Is(err, exclusion.ErrMalformed) {
+		t.Errorf("two entries for one: %v", err)
+	}
 	must(t, Write(filepath.Join(t.TempDir(), "y.conf"), []byte("x\n; y\n[other]\n"), 0)) // harmless
 }
 
