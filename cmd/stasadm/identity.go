@@ -18,6 +18,9 @@ import (
 // hostSection is the section of sys.conf that all keys are in.
 const hostSection = "Host"
 
+// errNowhere says that what is made would be kept in no file.
+var errNowhere = fmt.Errorf("%w: without a sys.conf there is nowhere to write it", errUsage)
+
 // word is one part of the identity that is made by a command.
 type word struct {
 	key   string // of sys.conf
@@ -77,6 +80,9 @@ func (w *word) command(p *places, use, short string, make func() (string, error)
 
 An identity that exists stays: controllers know this host by it. --force replaces it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if p.sysConf == "" && w.file == "" {
+				return errNowhere
+			}
 			if err := w.absolute(); err != nil {
 				return err
 			}
@@ -205,6 +211,9 @@ func (p *places) setSymName() *cobra.Command {
 			name := args[0]
 			if err := nvme.CheckSymbolicName(name); err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
+			}
+			if p.sysConf == "" {
+				return errNowhere // nothing but sys.conf refers to a file with it
 			}
 			if file != "" && strings.ContainsAny(name, " \t") {
 				return fmt.Errorf("%w: a name in a file ends at the first space; leave --file out", errUsage)

@@ -20,6 +20,9 @@ func SetKey(path, section, key, value string) error {
 	if strings.ContainsAny(value, "\n\r\x00") || strings.TrimSpace(value) != value || value == "" {
 		return fmt.Errorf("cannot write %s to %s: the value does not fit into a line", key, path)
 	}
+	if fault := keyLine(key + "=" + value).fault; fault != "" {
+		return fmt.Errorf("cannot write %s to %s: %s", key, path, fault)
+	}
 	return editFile(path, func(text []byte, entries []entry) []byte {
 		return setLine(text, entries, section, key, value)
 	})
