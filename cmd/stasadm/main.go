@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -22,7 +24,12 @@ var (
 
 func run() int {
 	root := newRoot()
+	out := &output{w: os.Stdout}
+	root.SetOut(out)
 	cmd, err := root.ExecuteContextC(context.Background())
+	if err == nil || errors.Is(err, errFindings) {
+		err = cmp.Or(out.err, err)
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -36,6 +43,20 @@ func run() int {
 	}
 	fmt.Fprintf(os.Stderr, "stasadm: %v\n", err)
 	return 1
+}
+
+// output remembers that something could not be written, which is a failure: half a list looks like a whole one.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if err != nil && o.err == nil {
+		o.err = fmt.Errorf("cannot write the output: %w", err)
+	}
+	return n, err
 }
 
 // arguments makes a check of positional arguments part of "wrong use".

@@ -25,7 +25,7 @@ has it; see stas-coexistence(7). The commands are those of nvme-cli 3.`,
 }
 
 func missingCommand(cmd *cobra.Command, _ []string) error {
-	_ = cmd.Usage()
+	fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString())
 	return fmt.Errorf("%w: a command is missing", errUsage)
 }
 
