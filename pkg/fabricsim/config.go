@@ -24,6 +24,8 @@ type Config struct {
 	Zones      []ZoneConfig
 	Entries    []EntryConfig
 	Faults     []FaultConfig
+
+	lines map[string]int // on which line of the file a section begins, by its kind and name
 }
 
 // PortConfig is an address that controllers are reached at.
@@ -148,29 +150,36 @@ func ParseConfig(r io.Reader) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{Memory: defaultMemory}
-	names := make(map[string]int)
+	c := &Config{Memory: defaultMemory, lines: make(map[string]int)}
 	for _, s := range sections {
-		if err := c.addSection(s, names); err != nil {
+		if err := c.addSection(s); err != nil {
 			return nil, err
 		}
 	}
 	if len(c.Ports) == 0 {
 		return nil, errors.New("there is no [port NAME] section")
 	}
-	return c, c.check(names)
+	return c, c.check()
 }
 
-func (c *Config) addSection(s section, names map[string]int) error {
+// at puts in front of an error on which line of the file the section begins that it is about.
+func (c *Config) at(section string, err error) error {
+	if line := c.lines[section]; err != nil && line > 0 {
+		return fmt.Errorf("line %d: %w", line, err)
+	}
+	return err
+}
+
+func (c *Config) addSection(s section) error {
 	if s.kind != "fabricsim" {
 		if s.name == "" {
 			return fmt.Errorf("line %d: [%s] needs a name", s.line, s.kind)
 		}
 		id := s.kind + " " + s.name
-		if before := names[id]; before > 0 {
+		if before := c.lines[id]; before > 0 {
 			return fmt.Errorf("line %d: [%s] is on line %d already", s.line, id, before)
 		}
-		names[id] = s.line
+		c.lines[id] = s.line
 	}
 	parse, ok := parsers[s.kind]
 	if !ok {
@@ -188,20 +197,19 @@ func (c *Config) addSection(s section, names map[string]int) error {
 	return nil
 }
 
-// check looks at which ports are referred to; lines tells where the sections begin. Whether NQNs and addresses
-// exist twice is found when the fabric is built.
-func (c *Config) check(lines map[string]int) error {
+// check looks at which ports are referred to. Whether NQNs and addresses exist twice is found when the fabric is built.
+func (c *Config) check() error {
 	ports := make(map[string]bool)
 	for _, p := range c.Ports {
 		ports[p.Name] = true
 	}
 	known := func(section string, list []string) error {
 		if len(list) == 0 {
-			return fmt.Errorf("line %d: [%s] has no ports", lines[section], section)
+			return c.at(section, fmt.Errorf("[%s] has no ports", section))
 		}
 		for _, name := range list {
 			if !ports[name] {
-				return fmt.Errorf("line %d: [%s]: there is no [port %s]", lines[section], section, name)
+				return c.at(section, fmt.Errorf("[%s]: there is no [port %s]", section, name))
 			}
 		}
 		return nil
@@ -217,7 +225,7 @@ func (c *Config) check(lines map[string]int) error {
 			return err
 		}
 		if total += max(1, s.Count); total > maxSubsystems {
-			return fmt.Errorf("line %d: more than %d subsystems", lines["subsystem "+s.Name], maxSubsystems)
+			return c.at("subsystem "+s.Name, fmt.Errorf("more than %d subsystems", maxSubsystems))
 		}
 	}
 	for _, f := range c.Faults {

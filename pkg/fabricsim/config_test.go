@@ -82,16 +82,16 @@ func TestConfigTooLarge(t *testing.T) {
 func TestBuildErrors(t *testing.T) {
 	const port = "[port p]\naddress = 127.0.0.1\nservice = 0\n"
 	tests := map[string]string{
-		port + "[zone z]\nmembers = nobody": "neither a host",
-		port + "[entry e]\ndc = d":          "there is no [dc d]",
-		port + "[dc a]\nports=p\nnqn=nqn.2024-01.x:d\n[dc b]\nports=p\nnqn=nqn.2024-01.x:d":               "same name or NQN",
-		port + "[dc a]\nports=p\nreferral = nvme+tcp://host:80":                                           "host:80",
-		port + "[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d\n[subsystem t]\nports=p\nnqn=nqn.2024-01.x:d": "already",
-		"[port p]\naddress = 192.0.2.1":                                                                   "cannot open port p",
-		port + "[dc a]\nports=p\nnqn=nqn.2024-01.x:d\n[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d":        "[dc a] has this NQN",
-		port + "[subsystem s]\nports=p\nnqn=nqn.2014-08.org.nvmexpress.discovery":                         "discovery controllers",
-		port + "[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d\nhosts=everybody":                             "neither a host",
-		port + "[dc a]\nports=p\nreferral = b":                                                            "neither a discovery controller",
+		port + "[zone z]\nmembers = nobody": "line 4: cannot add nobody to zone z: it is neither a host",
+		port + "[entry e]\ndc = d":          "line 4: [entry e]: there is no [dc d]",
+		port + "[dc a]\nports=p\nnqn=nqn.2024-01.x:d\n[dc b]\nports=p\nnqn=nqn.2024-01.x:d":               "line 7: [dc a] and [dc b] have the same name or NQN",
+		port + "[dc a]\nports=p\nreferral = nvme+tcp://host:80":                                           "line 4: [dc a]: ",
+		port + "[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d\n[subsystem t]\nports=p\nnqn=nqn.2024-01.x:d": "line 7: subsystem t with NQN nqn.2024-01.x:d is there already",
+		"[port p]\naddress = 192.0.2.1":                                                                   "line 1: cannot open port p",
+		port + "[dc a]\nports=p\nnqn=nqn.2024-01.x:d\n[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d":        "line 7: subsystem s with NQN nqn.2024-01.x:d: [dc a] has this NQN",
+		port + "[subsystem s]\nports=p\nnqn=nqn.2014-08.org.nvmexpress.discovery":                         "line 4: subsystem s: nqn.2014-08.org.nvmexpress.discovery is of discovery controllers",
+		port + "[subsystem s]\nports=p\nnqn=nqn.2024-01.x:d\nhosts=everybody":                             "line 4: subsystem s: everybody is neither a host",
+		port + "[dc a]\nports=p\nreferral = b":                                                            "line 4: [dc a]: \"b\" is neither a discovery controller",
 	}
 	for text, want := range tests {
 		f, err := New(parse(t, text), nil)

@@ -112,7 +112,7 @@ func TestEveryKey(t *testing.T) {
 	if got.Hosts[0].Auth.Host.Key.Len() != 32 || got.Hosts[0].Auth.Controller.Key.Len() != 32 {
 		t.Error("keys are missing")
 	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreFields(nvmetcp.AuthPolicy{}, "Host", "Controller")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreUnexported(Config{}), cmpopts.IgnoreFields(nvmetcp.AuthPolicy{}, "Host", "Controller")); diff != "" {
 		t.Error(diff)
 	}
 }

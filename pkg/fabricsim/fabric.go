@@ -93,36 +93,36 @@ func (f *Fabric) populate(cfg *Config) error {
 	}
 	for _, d := range cfg.DCs {
 		if err := f.addDC(d, cfg.Announce); err != nil {
-			return err
+			return cfg.at("dc "+d.Name, err)
 		}
 	}
 	for _, d := range f.dcs {
 		if err := d.checkReferrals(); err != nil {
-			return fmt.Errorf("[dc %s]: %w", d.Name, err)
+			return cfg.at("dc "+d.Name, fmt.Errorf("[dc %s]: %w", d.Name, err))
 		}
 	}
 	for _, s := range cfg.Subsystems {
 		if err := f.addSubsystems(s); err != nil {
-			return err
+			return cfg.at("subsystem "+s.Name, err)
 		}
 	}
 	for _, e := range cfg.Entries {
 		for _, name := range e.DCs {
 			d := f.dc(name)
 			if d == nil {
-				return fmt.Errorf("[entry %s]: there is no [dc %s]", e.Name, name)
+				return cfg.at("entry "+e.Name, fmt.Errorf("[entry %s]: there is no [dc %s]", e.Name, name))
 			}
 			d.extra = append(d.extra, e.Entry)
 		}
 	}
 	for _, z := range cfg.Zones {
 		if err := f.AddToZone(z.Name, z.Members...); err != nil {
-			return err
+			return cfg.at("zone "+z.Name, err)
 		}
 	}
 	for _, flt := range cfg.Faults {
 		if err := f.concernsSomebody(flt); err != nil {
-			return fmt.Errorf("[fault %s]: %w", flt.Name, err)
+			return cfg.at("fault "+flt.Name, fmt.Errorf("[fault %s]: %w", flt.Name, err))
 		}
 	}
 	return nil
@@ -134,12 +134,12 @@ func (f *Fabric) build(cfg *Config) error {
 	}
 	for _, p := range f.ports {
 		if err := f.open(p); err != nil {
-			return err
+			return cfg.at("port "+p.Name, err)
 		}
 	}
 	for _, flt := range cfg.Faults {
 		if err := f.AddFault(flt); err != nil {
-			return err
+			return cfg.at("fault "+flt.Name, err)
 		}
 	}
 	f.announceAll()
