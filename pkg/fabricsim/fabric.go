@@ -31,6 +31,9 @@ type Fabric struct {
 	spawnMu sync.Mutex
 	closed  bool // guarded by spawnMu: no goroutine starts any more
 
+	// faultMu serializes the coming and going of faults with what they do to ports; it is taken before portMu.
+	faultMu sync.Mutex
+
 	// portMu serializes what opens and closes listeners; it is taken before mu.
 	portMu sync.Mutex
 

@@ -145,6 +145,8 @@ func (f *Fabric) AddFault(c FaultConfig) error {
 	if err != nil {
 		return fmt.Errorf("cannot add fault %s: %w", c.Name, err)
 	}
+	f.faultMu.Lock()
+	defer f.faultMu.Unlock()
 	f.mu.Lock()
 	if c.Name == "" || slices.ContainsFunc(f.faults, func(x *fault) bool { return x.Name == c.Name }) {
 		f.mu.Unlock()
@@ -159,7 +161,7 @@ func (f *Fabric) AddFault(c FaultConfig) error {
 	f.record("fault", c.Name+": "+c.Action)
 	if flt.kind == faultPort {
 		if err := f.applyPortFault(flt); err != nil {
-			return errors.Join(err, f.RemoveFault(c.Name))
+			return errors.Join(err, f.removeFault(c.Name))
 		}
 	}
 	if flt.word == "aen-storm" {
@@ -184,6 +186,13 @@ func (f *Fabric) concernsSomebody(c FaultConfig) error {
 
 // RemoveFault ends a misbehaviour; a port that it shut is opened again, unless another shuts it.
 func (f *Fabric) RemoveFault(name string) error {
+	f.faultMu.Lock()
+	defer f.faultMu.Unlock()
+	return f.removeFault(name)
+}
+
+// removeFault is RemoveFault; f.faultMu is held.
+func (f *Fabric) removeFault(name string) error {
 	f.mu.Lock()
 	i := slices.IndexFunc(f.faults, func(x *fault) bool { return x.Name == name })
 	if i < 0 {

@@ -226,3 +226,26 @@ func TestStormOfAFewEvents(t *testing.T) {
 		t.Errorf("%d events, want 2", n)
 	}
 }
+
+// A fault that is removed while it is being added is added first: or what shuts its port would come last.
+func TestFaultRemovedWhileItIsAdded(t *testing.T) {
+	f := start(t, sample)
+	f.portMu.Lock() // which holds up what the fault does to the port
+	added, removed := make(chan error, 1), make(chan error, 1)
+	go func() { added <- f.AddFault(FaultConfig{Name: "x", Port: "p1", Action: "refuse"}) }()
+	await(t, func() bool { return len(f.Faults()) == 1 })
+	go func() { removed <- f.RemoveFault("x") }()
+	time.Sleep(50 * time.Millisecond)
+	if len(f.Faults()) == 0 {
+		t.Error("a fault that has done nothing yet is over")
+	}
+	f.portMu.Unlock()
+	for _, done := range []chan error{added, removed} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := f.Ports()[0].State; got != string(PortUp) {
+		t.Errorf("without a fault the port is %s", got)
+	}
+}
