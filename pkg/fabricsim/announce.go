@@ -22,10 +22,10 @@ func (f *Fabric) announceAll() {
 
 // announcePort announces the discovery controllers at a port anew. f.portMu is held.
 func (f *Fabric) announcePort(p *port) {
-	for _, stop := range p.announced {
+	for name, stop := range p.announced {
 		stop()
+		delete(p.announced, name)
 	}
-	p.announced = nil
 	f.mu.RLock() // settings may change meanwhile
 	var list []DCConfig
 	for _, d := range f.dcs {
@@ -39,7 +39,24 @@ func (f *Fabric) announcePort(p *port) {
 	}
 }
 
-func (f *Fabric) announce(d DCConfig, p *port) {
+// announceAgain announces one discovery controller anew, where it is announced.
+func (f *Fabric) announceAgain(name string) {
+	f.portMu.Lock()
+	defer f.portMu.Unlock()
+	f.mu.RLock()
+	c := f.dc(name).DCConfig
+	f.mu.RUnlock()
+	for _, p := range f.ports {
+		if stop := p.announced[name]; stop != nil {
+			stop()
+			delete(p.announced, name)
+			f.announce(c, p)
+		}
+	}
+}
+
+// announcement is what the network is told of a discovery controller at a port.
+func (d *DCConfig) announcement(p *port) mdns.Announcement {
 	a := mdns.Announcement{
 		Name:     "fabricsim " + d.Name + " " + p.Name,
 		Port:     p.addr.Port(),
@@ -53,11 +70,15 @@ func (f *Fabric) announce(d DCConfig, p *port) {
 		a.Host = hostLabel(d.Name+"-"+p.Name) + ".local"
 		a.Addrs = []netip.Addr{addr}
 	}
+	return a
+}
+
+func (f *Fabric) announce(d DCConfig, p *port) {
 	log := f.log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	pub, err := mdns.Publish(mdns.Options{Logger: log}, a)
+	pub, err := f.publish(mdns.Options{Logger: log}, d.announcement(p))
 	if err != nil {
 		f.record("error", err.Error())
 		return
@@ -80,7 +101,7 @@ func (f *Fabric) announce(d DCConfig, p *port) {
 		pub.Close()
 		return
 	}
-	p.announced = append(p.announced, func() { cancel(); <-gone })
+	p.announced[d.Name] = func() { cancel(); <-gone }
 }
 
 // hostLabel makes a label of a host name out of any text.

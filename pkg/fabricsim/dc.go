@@ -129,7 +129,8 @@ func (d *dc) Closed(c *nvmetcp.Controller, _ error) {
 // SetDC changes one setting of a discovery controller, as its section would; not its
 // NQN, ports or announcement.
 func (f *Fabric) SetDC(name, key, value string) error {
-	return f.change(func() (scope, error) {
+	var before, after nvme.DCType
+	err := f.change(func() (scope, error) {
 		d := f.dc(name)
 		if d == nil {
 			return scope{}, fmt.Errorf("cannot set %s: there is no discovery controller %s", key, name)
@@ -150,9 +151,14 @@ func (f *Fabric) SetDC(name, key, value string) error {
 			d.DCConfig = old
 			return scope{}, fmt.Errorf("cannot set %s of discovery controller %s: %w", key, name, err)
 		}
+		before, after = old.Type, c.Type
 		f.record("dc", fmt.Sprintf("%s: %s = %s", name, key, value))
 		return scope{all: true}, nil
 	})
+	if before != after { // of which the announcement tells
+		f.announceAgain(name)
+	}
+	return err
 }
 
 // RaiseAEN sends the discovery log event to the hosts of a discovery controller, to

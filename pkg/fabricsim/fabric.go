@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stas-go/stas/pkg/mdns"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/nvmetcp"
 	"github.com/stas-go/stas/pkg/ramdisk"
@@ -22,9 +23,11 @@ type Fabric struct {
 	pool   *ramdisk.Pool
 	events *eventLog
 	log    *slog.Logger
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	// publish is mdns.Publish.
+	publish func(mdns.Options, mdns.Announcement) (*mdns.Publisher, error)
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 
 	active atomic.Pointer[[]*fault] // f.faults, for readers without the lock
 
@@ -75,7 +78,7 @@ func newFabric(cfg *Config, log *slog.Logger) *Fabric {
 	f := &Fabric{
 		pool:   ramdisk.NewPool(memory),
 		events: &eventLog{log: log},
-		log:    log,
+		log:    log, publish: mdns.Publish,
 		byName: make(map[string]*subsystem), byNQN: make(map[string]*subsystem),
 		hosts: make(map[string]HostConfig), hostNames: make(map[string]string),
 	}

@@ -35,11 +35,13 @@ type port struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	hole   *blackhole
-	// announced holds what ends an announcement by mDNS and waits for that.
-	announced []func()
+	// announced holds, by discovery controller, what ends its announcement by mDNS and waits for that.
+	announced map[string]func()
 }
 
-func newPort(c PortConfig, id uint16) *port { return &port{PortConfig: c, id: id, addr: c.Address} }
+func newPort(c PortConfig, id uint16) *port {
+	return &port{PortConfig: c, id: id, addr: c.Address, announced: make(map[string]func())}
+}
 
 // open listens; f.portMu is held or nobody else knows f yet.
 func (f *Fabric) open(p *port) error {
