@@ -3,7 +3,9 @@ package nvmetcp
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -137,10 +139,11 @@ func TestControllerThatIsNeverReady(t *testing.T) {
 	}
 }
 
-// What one host sends must neither stop the target nor its other hosts.
+// What one host sends must neither stop the target nor its other hosts, and nothing of that host stays.
 func TestTargetSurvivesNonsense(t *testing.T) {
 	target := &Target{Resolver: resolver{nvme.DiscoveryNQN: &directory{page: (&nvme.DiscoveryLog{}).Encode(0)}}}
 	e := serve(t, target)
+	other := dial(t, hostConfig(e, ""))
 	for _, b := range nonsense() {
 		c, err := net.Dial("tcp", e.Addr.String())
 		if err != nil {
@@ -148,20 +151,33 @@ func TestTargetSurvivesNonsense(t *testing.T) {
 		}
 		c.Write(b)
 		c.(*net.TCPConn).CloseWrite()
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
-		buf := make([]byte, 64<<10)
-		for {
-			if _, err := c.Read(buf); err != nil {
-				if errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("target keeps the connection after % x", b[:min(len(b), 16)])
-				}
-				break
-			}
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("target keeps the connection after % x", b[:min(len(b), 16)])
 		}
 		c.Close()
+		if _, err := other.ReadDiscoveryLog(t.Context(), 0); err != nil {
+			t.Fatalf("another host after % x: %v", b[:min(len(b), 16)], err)
+		}
 	}
 	if _, _, err := Discover(t.Context(), hostConfig(e, "")); err != nil {
 		t.Errorf("Discover afterwards: %v", err)
+	}
+	left := func() (controllers, connections int) {
+		target.mu.Lock()
+		defer target.mu.Unlock()
+		return len(target.ctrls), target.conns
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		controllers, connections := left()
+		if controllers == 1 && connections == 1 { // of the other host
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d controllers and %d connections are left", controllers, connections)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
