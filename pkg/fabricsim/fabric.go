@@ -126,9 +126,13 @@ func (f *Fabric) populate(cfg *Config) error {
 			return cfg.at("zone "+z.Name, err)
 		}
 	}
-	for _, flt := range cfg.Faults {
-		if err := f.concernsSomebody(flt); err != nil {
-			return cfg.at("fault "+flt.Name, fmt.Errorf("[fault %s]: %w", flt.Name, err))
+	for _, c := range cfg.Faults {
+		flt, err := newFault(c)
+		if err == nil {
+			err = f.concernsSomebody(flt)
+		}
+		if err != nil {
+			return cfg.at("fault "+c.Name, fmt.Errorf("[fault %s]: %w", c.Name, err))
 		}
 	}
 	return nil

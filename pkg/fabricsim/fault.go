@@ -37,7 +37,7 @@ type fault struct {
 	asked atomic.Int64 // how often it could have struck
 }
 
-// newFault reads the action of a fault.
+// newFault reads the action of a fault. What can never do anything is an error.
 func newFault(c FaultConfig) (*fault, error) {
 	f := &fault{FaultConfig: c}
 	word, arg, hasArg := strings.Cut(c.Action, "=")
@@ -50,11 +50,40 @@ func newFault(c FaultConfig) (*fault, error) {
 		return nil, fmt.Errorf("action %q needs a step", c.Action)
 	case c.Step != "" && !slices.Contains(nvmetcp.Steps, c.Step):
 		return nil, fmt.Errorf("step %q is none of %s", c.Step, strings.Join(nvmetcp.Steps, ", "))
+	case f.kind != faultStep && c.Step != "":
+		return nil, fmt.Errorf("action %q takes no step", c.Action)
 	case f.kind == faultPort && c.Port == "":
 		return nil, fmt.Errorf("action %q needs a port", c.Action)
+	case f.kind == faultPort && (c.Host != "" || c.Subsystem != ""):
+		return nil, fmt.Errorf("action %q is about all at a port, not about one host, subsystem or dc", c.Action)
+	case f.kind == faultPort && (c.Skip != 0 || c.Times != 0):
+		return nil, fmt.Errorf("action %q lasts until it is removed: skip and times have no meaning", c.Action)
+	}
+	if f.kind == faultStep {
+		return f, f.checkStep()
 	}
 	return f, nil
 }
+
+// checkStep tells why the action can do nothing at its step.
+func (f *fault) checkStep() error {
+	early := f.Step == nvmetcp.StepAccept || f.Step == nvmetcp.StepICReq
+	answer := f.act.Status.Err() != nil || f.act.Corrupt != nvmetcp.CorruptNothing
+	switch {
+	case early && (f.Host != "" || f.Subsystem != ""):
+		return fmt.Errorf("at step %s nobody knows yet which host connects, and to what: only a port can be given", f.Step)
+	case f.Step == nvmetcp.StepAccept && answer, f.Step == nvmetcp.StepICReq && f.act.Status.Err() != nil:
+		return fmt.Errorf("action %q has no meaning at step %s, at which no command is answered", f.Action, f.Step)
+	case f.Step == nvmetcp.StepICReq && f.act.Corrupt == nvmetcp.CorruptCommandID:
+		return fmt.Errorf("action %q has no meaning at step %s, whose answer has no command identifier", f.Action, f.Step)
+	case f.act.Corrupt == nvmetcp.CorruptShortData && !slices.Contains(withData, f.Step):
+		return fmt.Errorf("action %q has no meaning at step %s, whose answer has no data", f.Action, f.Step)
+	}
+	return nil
+}
+
+// withData are the steps whose answers have data.
+var withData = []string{nvmetcp.StepAuth, nvmetcp.StepIdentify, nvmetcp.StepGetLog, nvmetcp.StepDiscoveryLog, nvmetcp.StepRead}
 
 // corruptions are the actions that damage an answer.
 var corruptions = map[string]nvmetcp.Corruption{
@@ -84,9 +113,14 @@ func (f *fault) parseAction(arg string, hasArg bool) (err error) {
 	case "close":
 		f.act.Close = true
 	case "status":
-		n, err := strconv.ParseUint(arg, 0, 15)
-		if err != nil || n == 0 {
+		n, err := strconv.ParseUint(arg, 0, 64)
+		switch {
+		case err != nil:
 			return errors.New("is no status such as 0x181 or 0x4182")
+		case n > 0x7fff:
+			return errors.New("is above 0x7fff, which is all that a status can be")
+		case nvme.Status(n).Err() == nil:
+			return errors.New("is no status such as 0x181 or 0x4182: its code is that of success")
 		}
 		f.act.Status = nvme.Status(n)
 	case "delay":
@@ -105,7 +139,9 @@ func (f *fault) parseAction(arg string, hasArg bool) (err error) {
 		f.kind = faultEvent
 	case "aen-storm":
 		f.kind = faultEvent
-		f.span, err = parseSpan(arg)
+		if f.span, err = parseSpan(arg); err == nil && f.span < leastStorm {
+			err = fmt.Errorf("comes more often than each %s, which this machine cannot do", leastStorm)
+		}
 	case "drop-after":
 		f.kind = faultDrop
 		f.span, err = parseSpan(arg)
@@ -118,10 +154,19 @@ func (f *fault) parseAction(arg string, hasArg bool) (err error) {
 	return err
 }
 
+// Bounds of times: a storm that is faster keeps only the machine busy; what is longer is "silent".
+const (
+	leastStorm = time.Millisecond
+	mostSpan   = 24 * time.Hour
+)
+
 func parseSpan(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 || d > 24*time.Hour {
+	if err != nil {
 		return 0, fmt.Errorf("%q is no time such as 200ms or 5s", s)
+	}
+	if d <= 0 || d > mostSpan {
+		return 0, fmt.Errorf("%q is no time above 0 and up to 24h", s)
 	}
 	return d, nil
 }
@@ -152,7 +197,7 @@ func (f *Fabric) AddFault(c FaultConfig) error {
 		f.mu.Unlock()
 		return fmt.Errorf("cannot add fault %q: the name is empty or there is one already", c.Name)
 	}
-	if err := f.concernsSomebody(c); err != nil {
+	if err := f.concernsSomebody(flt); err != nil {
 		f.mu.Unlock()
 		return fmt.Errorf("cannot add fault %s: %w", c.Name, err)
 	}
@@ -172,12 +217,15 @@ func (f *Fabric) AddFault(c FaultConfig) error {
 
 // concernsSomebody looks for misspelled names. An NQN may be of somebody who is still to
 // come. f.mu is held.
-func (f *Fabric) concernsSomebody(c FaultConfig) error {
+func (f *Fabric) concernsSomebody(flt *fault) error {
+	c := &flt.FaultConfig
 	switch {
 	case c.Port != "" && f.port(c.Port) == nil:
 		return fmt.Errorf("there is no port %s", c.Port)
 	case c.Subsystem != "" && f.lookup(c.Subsystem) == nil && f.dc(c.Subsystem) == nil && nvme.CheckNQN(c.Subsystem) != nil:
 		return fmt.Errorf("there is neither a subsystem nor a discovery controller %s", c.Subsystem)
+	case (flt.kind == faultPage || flt.kind == faultEvent) && f.lookup(c.Subsystem) != nil:
+		return fmt.Errorf("action %q is about discovery log pages, of which subsystem %s has none", c.Action, c.Subsystem)
 	case c.Host != "" && f.hostNames[c.Host] == "" && nvme.CheckNQN(c.Host) != nil:
 		return fmt.Errorf("there is no host %s, and it is no NQN", c.Host)
 	}
