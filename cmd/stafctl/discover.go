@@ -56,10 +56,10 @@ func discoverCommand() *cobra.Command {
 				return err
 			}
 			page, err := walk(cmd.Context(), opts, addrs)
-			if err != nil {
+			if page == nil {
 				return err
 			}
-			return write(cmd.OutOrStdout(), page)
+			return errors.Join(write(cmd.OutOrStdout(), page), err)
 		},
 	}
 	f := cmd.Flags()
@@ -78,13 +78,13 @@ func discoverCommand() *cobra.Command {
 	return cmd
 }
 
-// walk begins at the first of the addresses of one controller that answers.
+// walk begins at the first of the addresses of one controller that answers. With pages its error says that these are not all.
 func walk(ctx context.Context, opts discover.Options, addrs []netip.AddrPort) (*discover.Page, error) {
 	var failures []error
 	for _, opts.Addr = range addrs {
 		page, err := discover.Walk(ctx, opts)
-		if err == nil {
-			return page, nil
+		if err == nil || errors.Is(err, discover.ErrIncomplete) {
+			return page, err
 		}
 		failures = append(failures, err)
 		if ctx.Err() != nil {

@@ -25,6 +25,9 @@ const (
 	maxDepth = 8
 	// maxPages bounds a walk over a fabric that refers without end.
 	maxPages = 1024
+	// defaultMaxEntries is four of the largest pages, or those of 26 controllers with 10 000 entries
+	// each: a quarter of a gigabyte at most.
+	defaultMaxEntries = 1 << 18
 	// parallel is how many controllers are read at once.
 	parallel = 16
 
@@ -40,7 +43,11 @@ type Options struct {
 	Key              nvme.DHCHAPSecret // for controllers that want authentication
 	Recursive        bool              // follow referrals
 	Timeout          time.Duration     // for each controller; 0 stands for 5 s
+	MaxEntries       int               // of all pages but the first together; 0 stands for 262144
 }
+
+// ErrIncomplete says that a walk was ended as there is too much: the pages are good, but are not all.
+var ErrIncomplete = errors.New("the picture is incomplete")
 
 // Page is what one discovery controller shows.
 type Page struct {
@@ -68,8 +75,8 @@ type Referral struct {
 }
 
 // Walk reads the log page of a discovery controller and, if asked to, those of all
-// that it refers to, each once. Its error is that of the first controller; what goes
-// wrong with others is in their pages.
+// that it refers to, each once. Its error is that of the first controller, or an
+// [ErrIncomplete] that says what was left out; what goes wrong with others is in their pages.
 func Walk(ctx context.Context, o Options) (*Page, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
@@ -77,10 +84,13 @@ func Walk(ctx context.Context, o Options) (*Page, error) {
 	if o.NQN == "" {
 		o.NQN = nvme.DiscoveryNQN
 	}
-	w := walker{Options: o, seen: make(map[target]bool), read: make(map[string][]*Page)}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = defaultMaxEntries
+	}
+	w := walker{Options: o, seen: make(map[target]bool), read: make(map[string][]*Page), pages: 1, left: o.MaxEntries}
 	first := target{netip.AddrPortFrom(o.Addr.Addr().Unmap(), o.Addr.Port()), o.NQN}
 	w.seen[first] = true
-	root := w.visit(ctx, first)
+	root := w.visit(ctx, first, nil)
 	if !o.Recursive || root.Err != nil {
 		return root, root.Err
 	}
@@ -88,6 +98,10 @@ func Walk(ctx context.Context, o Options) (*Page, error) {
 	level := []*Page{root}
 	for depth := 1; len(level) > 0; depth++ {
 		level = w.next(ctx, level, depth)
+	}
+	if len(w.omitted) > 0 {
+		return root, fmt.Errorf("%w: there are %s; %d discovery controllers are left out, the first is at %s",
+			ErrIncomplete, w.why, len(w.omitted), w.where.addr)
 	}
 	return root, nil
 }
@@ -102,6 +116,54 @@ type walker struct {
 	Options
 	seen map[target]bool
 	read map[string][]*Page // by the NQN that the controller gives itself
+
+	pages   int             // how many were read
+	omitted map[target]bool // who was not read as there is too much
+	where   target          // the first of them
+	why     string
+
+	mu   sync.Mutex
+	left int  // how many entries may still be kept
+	full bool // a page had more: nothing is read any more
+}
+
+// omit notes who was not read as there is too much, and gives the reason back.
+func (w *walker) omit(t target, why string) string {
+	if len(w.omitted) == 0 {
+		w.omitted, w.where, w.why = make(map[target]bool), t, why
+	}
+	w.omitted[t] = true
+	return why
+}
+
+// tooMany is why a page is not read, or not kept.
+func (w *walker) tooMany() string { return fmt.Sprintf("more than %d entries in all", w.MaxEntries) }
+
+func (w *walker) isFull() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.full
+}
+
+// share is how many of the entries that a walk may keep belong to one page.
+type share struct {
+	w *walker
+	n int
+}
+
+var errFull = errors.New("too many entries")
+
+// set makes the share n entries large.
+func (s *share) set(n int) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if n > s.n && (s.w.full || n-s.n > s.w.left) {
+		s.w.full = true
+		return errFull
+	}
+	s.w.left -= n - s.n
+	s.n = n
+	return nil
 }
 
 // next reads the pages that those of a level refer to, and gives them.
@@ -121,13 +183,16 @@ func (w *walker) next(ctx context.Context, level []*Page, depth int) []*Page {
 			switch {
 			case err != nil:
 				r.Reason = err.Error()
+			case w.omitted[to]:
+				r.Reason = w.why
 			case w.seen[to]:
 				r.Reason = "was read already"
 			case depth > maxDepth:
 				r.Reason = fmt.Sprintf("more than %d referrals deep", maxDepth)
-			case len(w.seen) >= maxPages:
-				r.Reason = fmt.Sprintf("more than %d discovery controllers", maxPages)
+			case w.pages >= maxPages:
+				r.Reason = w.omit(to, fmt.Sprintf("more than %d discovery controllers", maxPages))
 			default:
+				w.pages++
 				w.seen[to] = true
 				visits = append(visits, visit{to, r})
 			}
@@ -140,21 +205,31 @@ func (w *walker) next(ctx context.Context, level []*Page, depth int) []*Page {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			found[i] = w.visit(ctx, v.to)
-			v.referral.Page = found[i]
+			if !w.isFull() {
+				s := &share{w: w}
+				found[i] = w.visit(ctx, v.to, s.set)
+				v.referral.Page = found[i]
+				_ = s.set(found[i].size()) // which is no more
+			}
 		})
 	}
 	wg.Wait()
-	for i, p := range found {
-		w.note(visits[i].to, p)
+	for i, v := range visits {
+		switch p := found[i]; {
+		case p == nil:
+			v.referral.Reason = w.omit(v.to, w.tooMany())
+		case errors.Is(p.Err, errFull):
+			p.Err = fmt.Errorf("%s at %s: %s", v.to.nqn, v.to.addr, w.omit(v.to, w.tooMany()))
+		}
+		w.note(v.to, found[i])
 	}
-	return slices.DeleteFunc(found, func(p *Page) bool { return p.Same != nil })
+	return slices.DeleteFunc(found, func(p *Page) bool { return p == nil || p.Same != nil })
 }
 
 // note remembers who answered, so that nobody is read twice because it goes by two
 // names or has two addresses.
 func (w *walker) note(t target, p *Page) {
-	if p.Controller == nil || p.Controller.SUBNQN == "" || p.Controller.SUBNQN == nvme.DiscoveryNQN {
+	if p == nil || p.Controller == nil || p.Controller.SUBNQN == "" || p.Controller.SUBNQN == nvme.DiscoveryNQN {
 		return // nothing tells it from others
 	}
 	nqn := p.Controller.SUBNQN
@@ -188,6 +263,14 @@ func (p *Page) referrals() []nvme.DiscoveryEntry {
 		}
 	}
 	return list
+}
+
+// size is how many entries a page has.
+func (p *Page) size() int {
+	if p.Log == nil {
+		return 0
+	}
+	return len(p.Log.Entries)
 }
 
 // target gives the address of a referral.
@@ -224,8 +307,8 @@ func (w *walker) target(e nvme.DiscoveryEntry) (target, error) {
 // errNotDiscovery says that somebody else answered.
 var errNotDiscovery = errors.New("is no discovery controller")
 
-// visit reads the page of one controller.
-func (w *walker) visit(ctx context.Context, t target) *Page {
+// visit reads the page of one controller, unless admit refuses the number of its entries.
+func (w *walker) visit(ctx context.Context, t target, admit func(int) error) *Page {
 	p := &Page{Traddr: t.addr.Addr().String(), Trsvcid: strconv.Itoa(int(t.addr.Port())), NQN: t.nqn}
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
@@ -248,7 +331,7 @@ func (w *walker) visit(ctx context.Context, t target) *Page {
 		p.Err = fmt.Errorf("%s at %s: %w, but of type %s", t.nqn, t.addr, errNotDiscovery, kind)
 		return p
 	}
-	if p.Log, err = h.ReadDiscoveryLog(ctx, 0); err != nil {
+	if p.Log, err = h.ReadAdmittedDiscoveryLog(ctx, 0, admit); err != nil {
 		p.Err = fmt.Errorf("%s at %s: %w", t.nqn, t.addr, err)
 	}
 	return p

@@ -297,3 +297,74 @@ func TestFirstFails(t *testing.T) {
 		t.Errorf("black hole gave %v", err)
 	}
 }
+
+// Of a fabric that lists without end only so many entries are kept, and it is told where that ended.
+func TestTooManyEntries(t *testing.T) {
+	const text = `
+[port p0]
+address = 127.0.0.1
+service = 0
+[port p1]
+address = 127.0.0.2
+service = 0
+[port p2]
+address = 127.0.0.3
+service = 0
+[dc first]
+nqn = nqn.2024-01.org.example:first
+ports = p0
+subsystems = few
+referral = one two
+[dc one]
+nqn = nqn.2024-01.org.example:one
+ports = p1
+subsystems = many
+referral = first
+[dc two]
+nqn = nqn.2024-01.org.example:two
+ports = p2
+subsystems = many
+[subsystem few]
+nqn = nqn.2024-01.org.example:few
+ports = p0
+count = 50
+[subsystem many]
+nqn = nqn.2024-01.org.example:many
+ports = p0
+count = 30
+`
+	f := start(t, text)
+	o := options(f, "p0")
+	const one, two = 32, 31 // entries
+	for _, tt := range []struct{ limit, left int }{{one + two, 0}, {one + two - 1, 1}, {two - 1, 2}} {
+		o.MaxEntries = tt.limit
+		root, err := discover.Walk(t.Context(), o)
+		if root == nil || len(root.Log.Entries) != 53 || len(root.Referrals) != 2 {
+			t.Fatalf("limit %d: %+v, %v", tt.limit, root, err)
+		}
+		if tt.left == 0 {
+			if err != nil || len(root.Referrals[0].Page.Log.Entries) != one || len(root.Referrals[1].Page.Log.Entries) != two {
+				t.Errorf("limit %d: %v", tt.limit, err)
+			}
+			continue
+		}
+		left := 0
+		var where string
+		reason := fmt.Sprintf("more than %d entries in all", tt.limit)
+		for i, r := range root.Referrals {
+			if r.Page != nil && r.Page.Log != nil {
+				continue
+			}
+			if left++; where == "" {
+				where = f.Addr([]string{"p1", "p2"}[i]).String()
+			}
+			if r.Reason != reason && (r.Page == nil || r.Page.Err == nil || !strings.HasSuffix(r.Page.Err.Error(), reason)) {
+				t.Errorf("limit %d: referral %d is not followed as %q, %+v", tt.limit, i, r.Reason, r.Page)
+			}
+		}
+		want := fmt.Sprintf("the picture is incomplete: there are %s; %d discovery controllers are left out, the first is at %s", reason, tt.left, where)
+		if left != tt.left || !errors.Is(err, discover.ErrIncomplete) || err.Error() != want {
+			t.Errorf("limit %d: %d pages are left out, error\n%v, want %d,\n%s", tt.limit, left, err, tt.left, want)
+		}
+	}
+}

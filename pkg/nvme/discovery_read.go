@@ -22,6 +22,9 @@ type ReadOptions struct {
 	NoOffset bool
 	// MaxTries is how often the page is read before it counts as moving; 0 means 8.
 	MaxTries int
+	// Admit is asked before the entries are read, at each attempt, with their number; its error ends
+	// the read. nil admits every page.
+	Admit func(records int) error
 }
 
 // maxOneGo bounds the buffer of a page that must be read by one command.
@@ -109,6 +112,11 @@ func (r *pageReader) attempt() (*DiscoveryLog, error) {
 	h, err := r.readHeader(true)
 	if err != nil {
 		return nil, err
+	}
+	if r.opt.Admit != nil {
+		if err := r.opt.Admit(int(h.NumRec)); err != nil {
+			return nil, err
+		}
 	}
 	if r.opt.NoOffset {
 		return r.oneGo(h)

@@ -51,9 +51,16 @@ func (h *Host) SupportedLogPages(ctx context.Context) (*nvme.SupportedLogPages, 
 // ReadDiscoveryLog reads log page 70h with those of the bits in lsp that the
 // controller supports.
 func (h *Host) ReadDiscoveryLog(ctx context.Context, lsp uint8) (*nvme.DiscoveryLog, error) {
+	return h.ReadAdmittedDiscoveryLog(ctx, lsp, nil)
+}
+
+// ReadAdmittedDiscoveryLog is ReadDiscoveryLog of a page whose number of entries admit does not
+// refuse ([nvme.ReadOptions]).
+func (h *Host) ReadAdmittedDiscoveryLog(ctx context.Context, lsp uint8, admit func(records int) error) (*nvme.DiscoveryLog, error) {
 	opt := nvme.ReadOptions{
 		ChunkSize: h.chunk(),
 		NoOffset:  h.identify.LPA&nvme.LPAExtendedData == 0,
+		Admit:     admit,
 	}
 	if lsp != 0 {
 		pages, err := h.SupportedLogPages(ctx)
