@@ -46,7 +46,7 @@ type Options struct {
 	MaxEntries       int               // of all pages but the first together; 0 stands for 262144
 }
 
-// ErrIncomplete says that a walk was ended as there is too much: the pages are good, but are not all.
+// ErrIncomplete says that a walk was ended, as there is too much or by its context: the pages are good, but are not all.
 var ErrIncomplete = errors.New("the picture is incomplete")
 
 // Page is what one discovery controller shows.
@@ -98,6 +98,9 @@ func Walk(ctx context.Context, o Options) (*Page, error) {
 	level := []*Page{root}
 	for depth := 1; len(level) > 0; depth++ {
 		level = w.next(ctx, level, depth)
+	}
+	if err := ctx.Err(); err != nil {
+		return root, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
 	if len(w.omitted) > 0 {
 		return root, fmt.Errorf("%w: there are %s; %d discovery controllers are left out, the first is at %s",

@@ -2,6 +2,7 @@ package discover_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -366,5 +367,28 @@ count = 30
 		if left != tt.left || !errors.Is(err, discover.ErrIncomplete) || err.Error() != want {
 			t.Errorf("limit %d: %d pages are left out, error\n%v, want %d,\n%s", tt.limit, left, err, tt.left, want)
 		}
+	}
+}
+
+// A walk that is interrupted says so.
+func TestInterrupted(t *testing.T) {
+	f := start(t, fmt.Sprintf(fabric, closedPort(t)))
+	if err := f.AddFault(fabricsim.FaultConfig{Name: "x", Port: "p2", Step: nvmetcp.StepIdentify, Action: "silent"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	events, stop := f.Follow()
+	defer stop()
+	go func() {
+		for e := range events {
+			if e.Kind == "fault" && e.Port == "p2" {
+				cancel()
+			}
+		}
+	}()
+	root, err := discover.Walk(ctx, options(f, "p1"))
+	if root == nil || root.Log == nil || !errors.Is(err, discover.ErrIncomplete) || !errors.Is(err, context.Canceled) {
+		t.Errorf("gave %+v, %v", root, err)
 	}
 }
