@@ -74,6 +74,7 @@ func discoverCommand() *cobra.Command {
 	f.BoolVarP(&o.recursive, "recursive", "r", false, "follow referrals")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "`time` for each controller")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "tree"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("transport", cobra.FixedCompletions([]string{string(nvme.TCP)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagRequired("traddr")
 	return cmd
 }
@@ -111,8 +112,8 @@ func (o *discoverFlags) options(ctx context.Context) (discover.Options, []netip.
 		return opts, nil, err
 	}
 	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", o.trsvcid)
-	if err != nil {
-		return opts, nil, fmt.Errorf("cannot use --trsvcid: %w", err)
+	if err != nil || port == 0 {
+		return opts, nil, ctl.Usage(fmt.Errorf("cannot use --trsvcid: %q is no port; allowed are 1 to 65535", o.trsvcid))
 	}
 	addrs := make([]netip.AddrPort, len(list))
 	for i, addr := range list {

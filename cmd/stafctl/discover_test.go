@@ -58,6 +58,7 @@ func TestExitStatus(t *testing.T) {
 	for args, want := range map[string]int{
 		"discover": 2, "discover -a 127.0.0.1 x": 2, "discover -a 127.0.0.1 -o xml": 2, "discover -a 127.0.0.1 -t rdma": 2, "discover -a 127.0.0.1 -n di,sk": 2,
 		"discover -a 127.0.0.1 --timeout 0": 2, "discover -a 127.0.0.1 -w x": 2, "discover -a 127.0.0.1 -s 1": 1,
+		"discover -a 127.0.0.1 -s 0": 2, "discover -a 127.0.0.1 -s 65536": 2, "discover -a 127.0.0.1 -s nosuch": 2,
 	} {
 		var errs bytes.Buffer
 		root := ctl.Stafctl(bus.Options{})
@@ -66,6 +67,9 @@ func TestExitStatus(t *testing.T) {
 		root.SetArgs(strings.Fields(args))
 		if got := ctl.Run(t.Context(), root); got != want {
 			t.Errorf("%s: status %d, want %d: %s", args, got, want, errs.String())
+		}
+		if want == 2 && !strings.Contains(errs.String(), "Try 'stafctl discover --help'") {
+			t.Errorf("%s does not lead to the help of the command: %s", args, errs.String())
 		}
 	}
 }

@@ -42,12 +42,12 @@ func Usage(err error) error { return fmt.Errorf("%w: %w", errUsage, err) }
 // Run runs a command tree with the arguments of the process and returns the exit
 // status: 0 for success, 1 for failure, 2 for a wrong command line.
 func Run(ctx context.Context, root *cobra.Command) int {
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage), strings.HasPrefix(err.Error(), "required flag"): // cobra has no value for it
-		fmt.Fprintf(root.ErrOrStderr(), "%s: %v\nTry '%s --help'.\n", root.Name(), err, root.Name())
+		fmt.Fprintf(root.ErrOrStderr(), "%s: %v\nTry '%s --help'.\n", root.Name(), err, cmd.CommandPath())
 		return 2
 	}
 	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
