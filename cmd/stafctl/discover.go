@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,12 +9,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/ctl"
 	"github.com/stas-go/stas/pkg/discover"
 	"github.com/stas-go/stas/pkg/nvme"
@@ -125,7 +127,7 @@ func (o *discoverFlags) options(ctx context.Context) (discover.Options, []netip.
 			return opts, nil, ctl.Usage(fmt.Errorf("cannot use --host-traddr: %w", err))
 		}
 	}
-	opts.HostNQN, opts.HostID, err = identity(o.hostNQN)
+	opts.HostNQN, opts.HostID, err = identity(o.hostNQN, "/etc/nvme")
 	return opts, addrs, err
 }
 
@@ -142,17 +144,22 @@ func resolve(ctx context.Context, s string) ([]netip.Addr, error) {
 }
 
 // identity says as whom to ask: as the host that was named, as this one, or as one
-// that nobody knows where this one has no name yet.
-func identity(nqn string) (string, nvme.HostID, error) {
-	own, _ := os.ReadFile("/etc/nvme/hostnqn")
-	ownNQN := strings.TrimSpace(string(own))
-	if nqn == "" {
-		nqn = ownNQN
+// that nobody knows where this one has no name yet. etcNVMe has the files hostnqn and hostid.
+func identity(nqn, etcNVMe string) (string, nvme.HostID, error) {
+	file := filepath.Join(etcNVMe, "hostnqn")
+	own, _ := config.FirstWord(file) // as the daemons read it
+	if nqn != "" {
+		if err := nvme.CheckName(nqn); err != nil {
+			return "", nvme.HostID{}, ctl.Usage(fmt.Errorf("cannot use --host-nqn: %w", err))
+		}
+	} else if err := nvme.CheckName(own); own != "" && err != nil {
+		return "", nvme.HostID{}, fmt.Errorf("cannot use the host NQN in %s: %w; give another one with --host-nqn", file, err)
 	}
-	if nqn == ownNQN {
-		text, _ := os.ReadFile("/etc/nvme/hostid")
-		if id, err := nvme.ParseHostID(strings.TrimSpace(string(text))); err == nil && nqn != "" {
-			return nqn, id, nvme.CheckName(nqn)
+	nqn = cmp.Or(nqn, own)
+	if nqn == own && nqn != "" {
+		text, _ := config.FirstWord(filepath.Join(etcNVMe, "hostid"))
+		if id, err := nvme.ParseHostID(text); err == nil {
+			return nqn, id, nil
 		}
 	}
 	id, ok := nvme.HostIDFromNQN(nqn)
@@ -160,11 +167,5 @@ func identity(nqn string) (string, nvme.HostID, error) {
 		_, _ = rand.Read(id[:]) // never fails
 		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	}
-	if nqn == "" {
-		nqn = id.NQN()
-	}
-	if err := nvme.CheckName(nqn); err != nil {
-		return "", id, fmt.Errorf("cannot use the host NQN: %w", err)
-	}
-	return nqn, id, nil
+	return cmp.Or(nqn, id.NQN()), id, nil
 }
