@@ -22,6 +22,12 @@ func ctlCommand() *cobra.Command {
 	c := group("ctl", "Look at and change a fabric that runs")
 	c.PersistentFlags().StringVarP(&o.socket, "socket", "s", defaultControl, "control `socket` of the fabric")
 	c.PersistentFlags().StringVarP(&o.format, "output", "o", "table", "print a `format`: table or json")
+	c.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if o.format != "table" && o.format != "json" { // said before anything is changed
+			return fmt.Errorf("--output is table or json, not %q", o.format)
+		}
+		return nil
+	}
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	zone := group("zone", "Zones")
 	zone.AddCommand(
@@ -102,8 +108,6 @@ func (o *ctl) print(w io.Writer, op string, result json.RawMessage) error {
 	case o.format == "json":
 		_, err := fmt.Fprintf(w, "%s\n", result)
 		return err
-	case o.format != "table":
-		return fmt.Errorf("output %q is neither table nor json", o.format)
 	}
 	return printTable(w, op, result)
 }

@@ -116,6 +116,9 @@ func TestCtl(t *testing.T) {
 		{args: "hosts", want: "registrations:"},
 		{args: "events", want: "z1: added 2 members"},
 		{args: "events -o json", want: `"kind":"zone"`},
+		{args: "events -o xml", wantErr: "--output is table or json"},
+		{args: "zone add z9 disk -o xml", wantErr: "--output is table or json"},
+		{args: "zone remove z9", wantErr: "there is none"},
 	}
 	for _, s := range steps {
 		out, err := run(strings.Fields(s.args)...)
