@@ -320,3 +320,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestStatusPages: what stafd says of sources that have not reported is no row of the table.
+func TestStatusPages(t *testing.T) {
+	page := bus.Page{Key: "a", ID: bus.ID{Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "8009"}, Disposition: bus.Active}
+	silent := bus.Page{Key: "sources", Disposition: bus.Active}
+	const hint = "has not reported"
+	for _, tt := range []struct {
+		pages []bus.Page
+		lines int
+		hint  bool
+	}{
+		{nil, 2, false}, {[]bus.Page{page}, 4, false}, {[]bus.Page{page, silent}, 5, true}, {[]bus.Page{silent}, 3, true},
+	} {
+		var b strings.Builder
+		(&tool{daemon: "stafd"}).statusPages(&b, tt.pages)
+		if got := b.String(); strings.Count(got, "\n") != tt.lines || strings.Contains(got, hint) != tt.hint {
+			t.Errorf("%v:%s", tt.pages, got)
+		}
+	}
+}

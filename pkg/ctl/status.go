@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,9 +96,14 @@ func (t *tool) statusPages(b *strings.Builder, pages []bus.Page) {
 	if t.daemon != "stafd" {
 		return
 	}
-	fmt.Fprintf(b, "\nlog pages: %d\n", len(pages))
-	if len(pages) > 0 {
-		_ = pageTable(pages, time.Now()).write(b, "  ")
+	// A page of no controller stands for a source that has not reported: org.nvmexpress.staf(5), pages1.
+	known := slices.DeleteFunc(slices.Clone(pages), func(p bus.Page) bool { return p.ID == bus.ID{} })
+	fmt.Fprintf(b, "\nlog pages: %d\n", len(known))
+	if len(known) > 0 {
+		_ = pageTable(known, time.Now()).write(b, "  ")
+	}
+	if len(known) < len(pages) {
+		b.WriteString("  There may be more: mDNS or Fibre Channel has not reported since stafd started.\n")
 	}
 }
 
