@@ -43,6 +43,7 @@ possible a command after which it is gone. The exit status is 3 when there is an
 	cmd.Flags().BoolVar(&strict, "strict", false, "let warnings count like errors")
 	cmd.Flags().BoolVar(&filesOnly, "files", false, "check the files only, not the host")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "print a `format`: table or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -39,20 +39,15 @@ exclusions.conf) or of 2 (stafd.conf and stacd.conf) to a directory. The files i
 they are. What cannot be said in the other format is told. New files have mode 0600, as they
 may have secrets.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			write := map[string]func(*config.Staf, *config.Stac) ([]config.Text, []string){"2": config.ToOwn, "3": config.ToFabrics}[to]
+			if write == nil {
+				return fmt.Errorf("%w: --to is 2 or 3, not %q", errUsage, to)
+			}
 			staf, stac, err := p.configured()
 			if err != nil {
 				return err
 			}
-			var files []config.Text
-			var notes []string
-			switch to {
-			case "3":
-				files, notes = config.ToFabrics(staf, stac)
-			case "2":
-				files, notes = config.ToOwn(staf, stac)
-			default:
-				return fmt.Errorf("%w: --to is 2 or 3, not %q", errUsage, to)
-			}
+			files, notes := write(staf, stac)
 			for _, f := range files {
 				if path := filepath.Join(output, f.Name); p.inUse(output, path) {
 					return fmt.Errorf("%s is in use, and nothing was written: give another directory", path)
@@ -76,6 +71,8 @@ may have secrets.`,
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the `FORMAT`: 2 or 3")
 	cmd.Flags().StringVar(&output, "output", "", "the `DIR`ectory to write to")
+	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"2", "3"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.MarkFlagDirname("output")
 	_, _ = cmd.MarkFlagRequired("to"), cmd.MarkFlagRequired("output")
 	return cmd
 }

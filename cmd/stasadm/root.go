@@ -60,6 +60,7 @@ func newRoot() *cobra.Command {
 	root.Flags().BoolP("version", "v", false, "print the version")
 	root.PersistentFlags().StringVarP(&p.sysConf, "conf-file", "c", sysConf, "host configuration `FILE`; empty: none")
 	root.PersistentFlags().StringVar(&p.root, "root", "/", "work on the system whose root is `DIR`")
+	_ = root.MarkPersistentFlagDirname("root")
 	root.AddCommand(p.hostNQN(), p.hostID(), p.setSymName(), p.clearSymName(), p.check(), p.convert(), p.export(), p.registry(), p.exclusion())
 	return root
 }
