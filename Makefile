@@ -55,7 +55,6 @@ help: ## show this list
 
 demo: tree ## show discovery and connection at work on a real kernel, in a VM
 	@test/vm/needs build vm
-	@test -x test/demo/demo || { echo "make demo is not there yet"; exit 1; }
 	$(GO) run ./test/vm -tree bin/tree -put test/demo -deadline 10m demo/demo
 	@echo "A shell in the same VM, with everything installed: make vm"
 
@@ -90,7 +89,7 @@ mutants: ## break one rule after the other and show that a test turns red
 	@test/vm/needs build
 	GO=$(GO) test/mutants/run
 
-check: ## formatting, vet, linters, man pages, generated files, module files
+check: ## formatting, vet, linters, scripts, man pages, units, generated files, module files
 	@test/vm/needs build check
 	GO=$(GO) tools/check
 
@@ -139,9 +138,8 @@ rpm: ## an RPM package in dist/
 bench: tree ## benchmarks: packages, then the whole system in the VM
 	@test/vm/needs build vm
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./pkg/...
-	@if ! ls test/bench/*_test.go >/dev/null 2>&1; then echo "the bench of the whole system is not there yet"; else \
-	  CGO_ENABLED=0 $(GO) test -c -tags e2e -o bin/bench.test ./test/bench && \
-	  $(GO) run ./test/vm -tree bin/tree -put bin/bench.test -out bin/bench -deadline 60m ./bench.test -test.v -test.timeout 58m; fi
+	CGO_ENABLED=0 $(GO) test -c -tags e2e -o bin/bench.test ./test/bench
+	$(GO) run ./test/vm -tree bin/tree -put bin/bench.test -out bin/bench -deadline 60m ./bench.test -test.v -test.timeout 58m
 
 torture: ## the property tests at full length (CHECKS=100000), which takes hours
 	@for package in schedule connector finder; do \
