@@ -74,7 +74,11 @@ func (f *lineFields) field(c *Controller, e entry, key, value string, r *report)
 		return true
 	}
 	if key == "duplicate-connect" {
-		r.add(e, OddField, "", "duplicate-connect is deprecated; it is passed on").Remedy = dropField(e, f.seen[key])
+		effect := "it is passed on"
+		if c.Kind == tid.Discovery {
+			effect = "it has no effect on a discovery controller"
+		}
+		r.add(e, OddField, "", "duplicate-connect is deprecated; %s", effect).Remedy = dropField(e, f.seen[key])
 	}
 	err := p.set(&c.Given, value)
 	if err == nil {
