@@ -117,7 +117,13 @@ func ask(ctx context.Context, pages Pages, have map[string]uint64) (*news, error
 func (c *Connector) heard(n *news) {
 	if !c.answered {
 		c.answered = true
-		c.log.Info("stafd answers", "discovery-controllers", len(n.list))
+		known := 0
+		for _, meta := range n.list {
+			if meta.ID != (bus.ID{}) { // else it stands for sources that have yet to report
+				known++
+			}
+		}
+		c.log.Info("stafd answers", "discovery-controllers", known)
 	}
 	changed := false
 	seen := map[string]bool{}

@@ -141,3 +141,15 @@ func (s *shown) step(r *rand.Rand, target tid.TID, targets []tid.TID) string {
 	s.c.Kick()
 	return "kick"
 }
+
+// TestFirstAnswer: the page that stands for sources which have yet to report is counted for no discovery controller.
+func TestFirstAnswer(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.page("a", entries(1)...)
+		r.publish("sources", func(p *bus.Page) { p.ID, p.HostID, p.Complete = bus.ID{}, "", false })
+	}, func(r *rig) {
+		if r.said("stafd answers discovery-controllers=1") != 1 {
+			t.Errorf("the journal says %q", r.journal)
+		}
+	})
+}
