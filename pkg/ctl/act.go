@@ -38,7 +38,7 @@ func (t *tool) request(use, short, long string, act func(context.Context, io.Wri
 	return cmd
 }
 
-const selectorHelp = "SELECTOR is a device name (nvme3), an NQN, or an address; several are done one after the other."
+const selectorHelp = "SELECTOR is a device name (nvme3), an NQN, or an address with or without its port; several are done one after the other."
 
 // say tells what happened to a controller, in the form that was asked for.
 func (t *tool) say(w io.Writer, r *row, what string) error {
