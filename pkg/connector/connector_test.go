@@ -1361,10 +1361,10 @@ func TestNotedSourceThatCannotBeWritten(t *testing.T) {
 	bubble(t, listed(1), func(r *rig) {
 		r.page("b", entry(0))
 		r.pass(time.Minute)
-		r.full = syscall.ENOSPC
+		r.with(func() { r.full = syscall.ENOSPC })
 		r.page("a")
 		r.pass(time.Second)
-		r.full = nil
+		r.with(func() { r.full = nil })
 		r.pass(audit)
 		r.with(func() { r.broken["b"] = true })
 		r.restart()

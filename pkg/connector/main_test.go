@@ -134,11 +134,13 @@ func (r *rig) Attr(name, attr string) (string, error) {
 }
 
 func (r *rig) Set(name, attr, value string) error {
-	if err := r.full; err != nil {
-		return err
-	}
-	r.with(func() { r.attrs[name] = map[string]string{attr: value} })
-	return nil
+	var err error
+	r.with(func() {
+		if err = r.full; err == nil {
+			r.attrs[name] = map[string]string{attr: value}
+		}
+	})
+	return err
 }
 
 func (r *rig) Owner(name string) registry.Owner {
