@@ -1276,6 +1276,27 @@ func TestPageThatBecomesCompleteAndCannotBeHad(t *testing.T) {
 	})
 }
 
+// Nor does one prove anything that stafd, started anew between the two questions, has but not read yet.
+func TestPageThatIsBegunAnewBeforeItIsHad(t *testing.T) {
+	bubble(t, listed(2), func(r *rig) {
+		r.with(func() {
+			r.between = func() {
+				p := r.pages["a"].page
+				p.Complete, p.Revision, p.Records = false, 0, 0
+				r.pages["a"] = content{page: p}
+			}
+		})
+		r.page("a", entries(0, 1)...)
+		r.with(func() { r.between = nil })
+		r.Drop(r.device(0))
+		r.pass(time.Hour)
+		r.connected(0, 1)
+		r.page("a", entry(1))
+		r.pass(time.Minute)
+		r.connected(1)
+	})
+}
+
 // What makes a boot connection anew is the boot table, whoever else describes the connection and in whatever detail.
 func TestBootConnectionThatOthersNameToo(t *testing.T) {
 	table := tid.Host{NQN: hostNQN, ID: "11111111-2222-3333-4444-555555555555"}

@@ -64,6 +64,7 @@ type rig struct {
 	pages    map[string]content
 	dead     bool            // it does not answer
 	broken   map[string]bool // pages that cannot be had
+	between  func()          // what happens after it has listed its pages, before each is had
 	updates  chan struct{}
 	gets     int
 	rev      uint64
@@ -95,6 +96,9 @@ func (r *rig) List(context.Context) ([]bus.Page, error) {
 func (r *rig) Get(_ context.Context, key string) (bus.Page, []nvme.DiscoveryEntry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.between != nil {
+		r.between()
+	}
 	p, ok := r.pages[key]
 	if r.dead || r.broken[key] || !ok {
 		return bus.Page{}, nil, errors.New("no answer")

@@ -102,6 +102,9 @@ func ask(ctx context.Context, pages Pages, have map[string]uint64) (*news, error
 			failed = err
 			continue
 		}
+		if !page.Complete {
+			continue // it has been begun anew since it was listed: what was known stays until it has been read
+		}
 		have[p.Key] = page.Revision
 		n.content[p.Key] = content{page, entries}
 	}
