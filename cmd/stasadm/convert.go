@@ -48,6 +48,14 @@ may have secrets.`,
 				return err
 			}
 			files, notes := write(staf, stac)
+			for _, file := range []string{stafdConf, stacdConf, sysConf, fabricsConf, exclusions} {
+				// A directory in the place of a file makes its whole set unusable.
+				dir, err := filepath.Abs(output)
+				path, err2 := filepath.Abs(p.at(file))
+				if err == nil && err2 == nil && strings.HasPrefix(dir+"/", path+"/") {
+					return fmt.Errorf("%w: --output is a directory, and %s is a file", errUsage, path)
+				}
+			}
 			for _, f := range files {
 				if path := filepath.Join(output, f.Name); p.inUse(output, path) {
 					return fmt.Errorf("%s is in use, and nothing was written: give another directory", path)

@@ -235,6 +235,9 @@ func ToOwn(staf *Staf, stac *Stac) (files []Text, notes []string) {
 				fmt.Fprintf(&b, "%s=%s\n", p.key, value)
 			}
 		}
+		if p := staf.Persistent; d.c == &staf.Common && p != PersistDefault && p != DefaultStaf().Persistent {
+			fmt.Fprintf(&b, "\n[%s]\n%s=%s\n", dcSection, persistentKey, p) // for what is discovered too
+		}
 		b.WriteString("\n[" + controllersSection + "]\n")
 		for _, c := range d.c.Controllers {
 			if strings.Contains(c.NQN+c.HostNQN+c.Scope.Host.NQN, ";") {
@@ -264,6 +267,9 @@ func (c Controller) line2(defaults tid.Params) (line string, lost []string) {
 		if id := c.Scope.Host.ID; id != "" && !strings.EqualFold(id, nvme.HostIDFor(nqn).String()) {
 			lost = append(lost, "host ID "+c.Scope.Host.ID)
 		}
+	}
+	if c.Kind == tid.Discovery && c.Scope.SymName != "" {
+		lost = append(lost, "symbolic name "+c.Scope.SymName)
 	}
 	for i := range params {
 		p := &params[i]

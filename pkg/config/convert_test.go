@@ -246,3 +246,24 @@ func TestConvertWhatIsInherited(t *testing.T) {
 		t.Errorf("%s\n%s\nbecame %v %q\n%s\nin\n%s", spelled(before.Discovery), spelled(before.IO), after.Host, after.SymName, spelled(after.IO), files[1].Bytes())
 	}
 }
+
+// What counts for discovery controllers that are found, and the name with which the host registers, is kept or told.
+func TestToOwnTellsOfTheRest(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "nvme-stas.conf", "[Discovery Controller Defaults]\npersistent = no\n[Host]\nhostnqn="+nqnA+
+		"\nhostsymname = rack 4\n[Discovery Controller]\ncontroller = transport=tcp;traddr=192.0.2.1\n")
+	staf, _, err := LoadStaf(Files{Own: filepath.Join(dir, "stafd.conf"), Fabrics: filepath.Join(dir, "nvme-stas.conf")})
+	if err != nil || staf.Persistent != PersistNo {
+		t.Fatal(staf.Persistent, err)
+	}
+	files, notes := ToOwn(staf, DefaultStac())
+	if len(notes) != 1 || !strings.HasSuffix(notes[0], "nvme-stas.conf:7: symbolic name rack 4 cannot be said in stafd.conf") {
+		t.Errorf("%q", notes)
+	}
+	other := t.TempDir()
+	install(t, other, files)
+	staf, problems, err := LoadStaf(Files{Own: filepath.Join(other, "stafd.conf")})
+	if err != nil || problems != nil || staf.Persistent != PersistNo {
+		t.Error(staf.Persistent, problems, err)
+	}
+}
