@@ -90,7 +90,10 @@ An identity that exists stays: controllers know this host by it. --force replace
 			if err != nil {
 				return fmt.Errorf("cannot make a %s: %w", w.what, err)
 			}
-			filed := w.in(p, w.file)
+			filed, err := w.in(p, w.file)
+			if err != nil {
+				return err
+			}
 			inForce, err := w.inForce(p, use)
 			if err != nil {
 				return err
@@ -158,14 +161,22 @@ func (w *word) inForce(p *places, name string) (string, error) {
 		value = cmp.Or(v, value)
 	}
 	if value == "" {
-		value = w.in(p, filepath.Join(nvmeDir, name))
+		value, err := w.in(p, filepath.Join(nvmeDir, name))
+		if err != nil {
+			return "", err
+		}
 		if id, ok := nvme.HostIDFromNQN(p.nqnInForce()); ok && value == "" && w.key == "id" {
 			value = id.String()
 		}
 		return value, nil
 	}
 	if file, named := strings.CutPrefix(value, "file://"); named {
-		return w.in(p, file), nil
+		file = filepath.Join("/", file)
+		if _, err := config.FirstWord(p.at(file)); errors.Is(err, fs.ErrNotExist) && file != w.file && !w.force {
+			// It may be on what is not mounted yet.
+			return "", fmt.Errorf("%s refers to %s, which does not exist: %w; --force does not go by it, and -f %s makes it", p.sys(), file, errAborted, file)
+		}
+		return w.in(p, file)
 	}
 	if w.check(value) == nil {
 		return value, nil
@@ -173,15 +184,20 @@ func (w *word) inForce(p *places, name string) (string, error) {
 	return "", nil
 }
 
-// in is the valid value in a file.
-func (w *word) in(p *places, file string) string {
+// in is the valid value in a file. What cannot be read may have one, and so may what a symbolic link leads to, once it is mounted.
+func (w *word) in(p *places, file string) (string, error) {
 	if file == "" {
-		return ""
+		return "", nil
 	}
-	if text, err := config.FirstWord(p.at(file)); err == nil && w.check(text) == nil {
-		return text
+	text, err := config.FirstWord(p.at(file))
+	if err == nil && w.check(text) == nil {
+		return text, nil
 	}
-	return ""
+	var unread *config.FileError
+	if !w.force && errors.As(err, &unread) && unread.Err != nil {
+		return "", fmt.Errorf("%w; nothing was changed; --force makes another %s", err, w.what)
+	}
+	return "", nil
 }
 
 // save writes value to file, where one is given, and to sys.conf the value or where it is.

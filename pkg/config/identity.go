@@ -137,6 +137,8 @@ func (s *sysFile) missing(what string, cause error, key, command string) (missin
 	e, given := s.given[key]
 	path, named := strings.CutPrefix(e.value, "file://")
 	switch {
+	case errors.Is(cause, errDangling):
+		return fmt.Sprintf("%s: %s", what, err), "" // another identity is not what is missing
 	case !given:
 		path = s.below(filepath.Join(s.dir, command))
 	case !named:
@@ -299,7 +301,7 @@ func (s *sysFile) word(key, file string, check func(string) error, r *report) (s
 func (s *sysFile) mendWord(key string, e entry, path string, err error) string {
 	command := map[string]string{"nqn": "hostnqn", "id": "hostid"}[key]
 	switch {
-	case errors.Is(err, fs.ErrPermission), key == "key", key == "ctrl-key":
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, errDangling), key == "key", key == "ctrl-key":
 		return asRoot(err)
 	case command != "":
 		return s.stasadm(command + " -f " + quote(s.below(path)))

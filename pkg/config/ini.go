@@ -43,7 +43,7 @@ func readText(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, linkErr := os.Lstat(path); linkErr == nil {
-			return nil, &FileError{File: path, Reason: "it is a symbolic link that leads nowhere"}
+			return nil, &FileError{File: path, Reason: "cannot be opened", Err: errDangling}
 		}
 		return nil, err
 	}
@@ -74,6 +74,9 @@ func checkText(path string, text []byte) error {
 	}
 	return nil
 }
+
+// errDangling: what it leads to may be there later, once it is mounted.
+var errDangling = errors.New("it is a symbolic link that leads nowhere")
 
 // cause leaves out the path that the messages name already.
 func cause(err error) error {
