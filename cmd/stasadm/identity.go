@@ -40,13 +40,16 @@ func (p *places) hostNQN() *cobra.Command {
 
 func (p *places) hostID() *cobra.Command {
 	w := &word{key: "id", what: "host ID", check: nvme.CheckHostID}
-	return w.command(p, "hostid", "Configure the host ID that belongs to the host NQN", p.pairedID)
+	return w.command(p, "hostid", "Configure the host ID that belongs to the host NQN", func() (string, error) { return p.pairedID(w.force) })
 }
 
 // pairedID is the UUID that the host NQN in force is made of, as nvme-cli has it; a new one where
 // the NQN is of another form, and that of the machine where there is no NQN yet.
-func (p *places) pairedID() (string, error) {
-	nqn := p.nqnInForce()
+func (p *places) pairedID(force bool) (string, error) {
+	nqn, err := p.nqnInForce(force)
+	if err != nil {
+		return "", err
+	}
 	if id, ok := nvme.HostIDFromNQN(nqn); ok {
 		return id.String(), nil
 	}
@@ -62,15 +65,12 @@ func (p *places) pairedID() (string, error) {
 	return id.String(), err
 }
 
-func (p *places) nqnInForce() string {
-	nqn, _ := config.FirstWord(p.at(filepath.Join(nvmeDir, "hostnqn")))
-	if p.sysConf != "" {
-		id, _ := config.LoadIdentityBelow(p.root, p.sys(), p.at(nvmeDir))
-		if id.Host.NQN != "" {
-			nqn = id.Host.NQN
-		}
+func (p *places) nqnInForce(force bool) (string, error) {
+	w := &word{key: "nqn", what: "host NQN", check: nvme.CheckNQN, force: force}
+	if p.sysConf == "" {
+		return w.in(p, filepath.Join(nvmeDir, "hostnqn"))
 	}
-	return nqn
+	return w.inForce(p, "hostnqn")
 }
 
 func (w *word) command(p *places, use, short string, make func() (string, error)) *cobra.Command {
@@ -165,8 +165,11 @@ func (w *word) inForce(p *places, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if id, ok := nvme.HostIDFromNQN(p.nqnInForce()); ok && value == "" && w.key == "id" {
-			value = id.String()
+		if value == "" && w.key == "id" {
+			nqn, err := p.nqnInForce(w.force)
+			if id, ok := nvme.HostIDFromNQN(nqn); ok || err != nil {
+				return id.String(), err
+			}
 		}
 		return value, nil
 	}
