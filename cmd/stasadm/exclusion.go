@@ -150,9 +150,15 @@ func exclusionAdd(path pathOf) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			added, err := edit.Add(file, entry+strings.Join(args, ""))
+			text := entry + strings.Join(args, "")
+			added, err := edit.Add(file, text)
 			if err == nil && !added {
 				fmt.Fprintln(cmd.ErrOrStderr(), "stasadm: the list has this entry already")
+			}
+			if e, _ := exclusion.ParseEntry(text); err == nil && e.LooksCommented() {
+				fmt.Fprintln(cmd.ErrOrStderr(), `stasadm: " #" does not start a comment here, it is part of the value, and the entry will hardly match`)
+			} else if err == nil && e.HasName() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "stasadm: a host name in an entry matches nothing, only numeric addresses are compared")
 			}
 			return err
 		},
