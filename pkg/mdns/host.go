@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Files that tell about the host, below a root directory.
@@ -70,11 +71,13 @@ func rival(root string) string {
 		return ""
 	}
 	for _, name := range discoverdFiles {
-		f, err := os.Open(filepath.Join(root, name))
+		// What stands in the place of the file must not hold the browser up.
+		f, err := os.OpenFile(filepath.Join(root, name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			continue
 		}
-		on := zeroconf(f)
+		info, err := f.Stat()
+		on := err == nil && info.Mode().IsRegular() && zeroconf(f)
 		f.Close()
 		if on {
 			return "/" + name

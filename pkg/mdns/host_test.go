@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestMembershipWarning(t *testing.T) {
@@ -56,5 +58,31 @@ func TestRivalOnlyWhileItRuns(t *testing.T) {
 	put("etc/nvme/discoverd.conf", "[Global]\nzeroconf = false\n")
 	if w := hostWarnings(root); w != nil {
 		t.Errorf("off: %q", w)
+	}
+}
+
+func TestRivalsFileIsNotWaitedFor(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"etc/nvme", filepath.Dir(discoverdSocket)} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, discoverdSocket), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, discoverdFiles[0]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan string, 1)
+	go func() { done <- rival(root) }()
+	select {
+	case file := <-done:
+		if file != "" {
+			t.Error(file)
+		}
+	case <-time.After(10 * time.Second):
+		_ = os.WriteFile(filepath.Join(root, discoverdFiles[0]), nil, 0o600) // lets it go on
+		t.Error("the FIFO is waited for")
 	}
 }
