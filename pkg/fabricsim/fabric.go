@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,17 +143,42 @@ func (f *Fabric) build(cfg *Config) error {
 	if err := f.populate(cfg); err != nil {
 		return err
 	}
+	// Nobody is served before all is as the configuration says: the addresses of all ports in log pages, and faults.
+	var listeners []net.Listener
 	for _, p := range f.ports {
-		if err := f.open(p); err != nil {
+		l, err := f.listen(p)
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
 			return cfg.at("port "+p.Name, err)
 		}
+		listeners = append(listeners, l)
 	}
-	for _, flt := range cfg.Faults {
-		if err := f.AddFault(flt); err != nil {
-			return cfg.at("fault "+flt.Name, err)
-		}
+	err := f.addFaults(cfg, func(flt *fault) bool { return flt.kind != faultPort })
+	for i, p := range f.ports {
+		f.serve(p, listeners[i])
+	}
+	if err == nil {
+		err = f.addFaults(cfg, func(flt *fault) bool { return flt.kind == faultPort })
+	}
+	if err != nil {
+		return err
 	}
 	f.announceAll()
+	return nil
+}
+
+// addFaults adds those of the configuration's faults that are meant.
+func (f *Fabric) addFaults(cfg *Config, meant func(*fault) bool) error {
+	for _, c := range cfg.Faults {
+		if flt, err := newFault(c); err == nil && !meant(flt) {
+			continue
+		}
+		if err := f.AddFault(c); err != nil {
+			return cfg.at("fault "+c.Name, err)
+		}
+	}
 	return nil
 }
 

@@ -501,3 +501,62 @@ func TestTwoFaultsOfAPort(t *testing.T) {
 		}
 	}
 }
+
+// Who connects as the fabric starts meets what the configuration says: the addresses of all ports, and faults.
+func TestStartIsWhole(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	const many = 300
+	var text strings.Builder
+	fmt.Fprintf(&text, "[port p0]\naddress = 127.0.0.1\nservice = %d\n", first.Port())
+	names := "p0"
+	for i := range many {
+		fmt.Fprintf(&text, "[port p%d]\naddress = 127.0.0.2\nservice = 0\n", i+1)
+		names += fmt.Sprintf(" p%d", i+1)
+	}
+	fmt.Fprintf(&text, "[dc d]\nports = p0\n[subsystem s]\nnqn = nqn.2024-01.org.example:s\nports = %s\n", names)
+	text.WriteString("[fault busy]\nstep = connect\ntimes = 1\naction = status=0x181\n")
+	cfg := parse(t, text.String())
+	type answer struct {
+		first error
+		log   *nvme.DiscoveryLog
+		err   error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		var a answer
+		c := nvmetcp.HostConfig{Endpoint: nvmetcp.Endpoint{Addr: first}, HostNQN: alice, CommandTimeout: 20 * time.Second}
+		for {
+			if _, _, a.first = nvmetcp.Discover(t.Context(), c); !errors.Is(a.first, nvmetcp.ErrRefused) {
+				break
+			}
+		}
+		a.log, _, a.err = nvmetcp.Discover(t.Context(), c)
+		got <- a
+	}()
+	time.Sleep(10 * time.Millisecond)
+	f, err := New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	a := <-got
+	if !errors.Is(a.first, nvme.StatusControllerBusy) {
+		t.Errorf("the first connect gave %v", a.first)
+	}
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	if len(a.log.Entries) != many+2 {
+		t.Errorf("%d entries", len(a.log.Entries))
+	}
+	for _, e := range a.log.Entries {
+		if !e.HasAddress() {
+			t.Fatalf("entry %+v has no address", e)
+		}
+	}
+}

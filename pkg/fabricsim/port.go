@@ -43,17 +43,30 @@ func newPort(c PortConfig, id uint16) *port {
 	return &port{PortConfig: c, id: id, addr: c.Address, announced: make(map[string]func())}
 }
 
-// open listens; f.portMu is held or nobody else knows f yet.
+// open listens and serves; f.portMu is held or nobody else knows f yet.
 func (f *Fabric) open(p *port) error {
+	l, err := f.listen(p)
+	if err == nil {
+		f.serve(p, l)
+	}
+	return err
+}
+
+// listen takes the address. Who connects waits until the port is served.
+func (f *Fabric) listen(p *port) (net.Listener, error) {
 	l, err := net.Listen("tcp", p.addr.String())
 	if err != nil {
-		return fmt.Errorf("cannot open port %s: %w", p.Name, err)
+		return nil, fmt.Errorf("cannot open port %s: %w", p.Name, err)
 	}
 	p.addr = netip.AddrPortFrom(p.addr.Addr(), l.Addr().(*net.TCPAddr).AddrPort().Port())
 	f.mu.Lock()
 	p.traddr = cmp.Or(p.Advertise, p.addr.Addr().WithZone("").String())
 	p.trsvcid = cmp.Or(p.Service, strconv.Itoa(int(p.addr.Port())))
 	f.mu.Unlock()
+	return l, nil
+}
+
+func (f *Fabric) serve(p *port, l net.Listener) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	done := make(chan struct{})
 	p.cancel, p.done, p.state = cancel, done, PortUp
@@ -62,7 +75,6 @@ func (f *Fabric) open(p *port) error {
 		// Serve ends when ctx does, which is no error.
 		_ = f.target.Serve(ctx, l, p.Name)
 	}()
-	return nil
 }
 
 // close ends the listener and all connections of the port.
