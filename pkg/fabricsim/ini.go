@@ -2,6 +2,7 @@ package fabricsim
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -29,7 +30,9 @@ func parseINI(r io.Reader) ([]section, error) {
 	var list []section
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, maxConfigLine)
-	for n := 1; in.Scan(); n++ {
+	n := 0
+	for in.Scan() {
+		n++
 		raw := in.Text()
 		line := strings.TrimSpace(raw)
 		switch {
@@ -54,15 +57,25 @@ func parseINI(r io.Reader) ([]section, error) {
 		}
 		key, value, ok := strings.Cut(line, "=")
 		key = strings.TrimSpace(key)
-		if !ok || strings.ContainsAny(key, " \t") || key == "" {
+		if !ok || !isKey(key) {
 			return nil, fmt.Errorf("line %d: it is not of the form key = value", n) // not what it is: it may hold a secret
 		}
 		s.settings = append(s.settings, setting{strings.ToLower(key), strings.TrimSpace(value), n})
 	}
-	if err := in.Err(); err != nil {
+	switch err := in.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("line %d: it has more than %d bytes", n+1, maxConfigLine)
+	case err != nil:
 		return nil, fmt.Errorf("cannot read: %w", err)
 	}
 	return list, nil
+}
+
+// isKey says whether s has the form of a key, and so can be shown. What has not may be a secret on a line of its own.
+func isKey(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '-' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
 }
 
 func parseSection(line string, n int) (section, error) {
