@@ -479,6 +479,29 @@ func TestMovePortToATakenAddress(t *testing.T) {
 	} else {
 		h.Close()
 	}
+	for _, state := range []PortState{PortBlackhole, PortDown} {
+		if err := f.SetPort("p1", state); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.MovePort("p1", taken.Addr().(*net.TCPAddr).AddrPort()); err == nil {
+			t.Fatal("moved to an address that is taken")
+		}
+		if got := f.Ports()[0].State; got != string(state) {
+			t.Errorf("a port that was %s and could not be moved is %s", state, got)
+		}
+	}
+}
+
+// Log pages do not tell of a port on all addresses which of them to take: neither at the start nor later is there one.
+func TestMovePortToAllAddresses(t *testing.T) {
+	f := start(t, sample)
+	before := f.Addr("p1")
+	if err := f.MovePort("p1", netip.MustParseAddrPort("0.0.0.0:0")); err == nil || !strings.Contains(err.Error(), "advertise-address") {
+		t.Errorf("gave %v", err)
+	}
+	if f.Addr("p1") != before || f.Ports()[0].State != string(PortUp) {
+		t.Errorf("the port is %+v", f.Ports()[0])
+	}
 }
 
 // A port that two faults shut is opened when both are over.

@@ -107,18 +107,23 @@ func (f *Fabric) SetPort(name string, state PortState) error {
 	}
 	p.close()
 	f.events.add(Event{Kind: "port", Port: name, Detail: string(state)})
+	return f.enter(p, state)
+}
+
+// enter gives a closed port its state. f.portMu is held.
+func (f *Fabric) enter(p *port, state PortState) error {
 	switch state {
 	case PortUp:
 		return f.open(p)
 	case PortBlackhole:
 		hole, err := openBlackhole(p.addr)
 		if err != nil {
-			return fmt.Errorf("cannot make port %s a black hole: %w", name, err)
+			return fmt.Errorf("cannot make port %s a black hole: %w", p.Name, err)
 		}
 		p.hole, p.state = hole, PortBlackhole
 	case PortDown:
 	default:
-		return fmt.Errorf("cannot change port %s: state %q is unknown", name, state)
+		return fmt.Errorf("cannot change port %s: state %q is unknown", p.Name, state)
 	}
 	return nil
 }
@@ -135,15 +140,15 @@ func (f *Fabric) MovePort(name string, addr netip.AddrPort) error {
 	if f.ctx.Err() != nil {
 		return fmt.Errorf("cannot move port %s: %w", name, errClosed)
 	}
-	before, up := p.addr, p.state == PortUp
+	if addr.Addr().IsUnspecified() && p.Advertise == "" {
+		return fmt.Errorf("cannot move port %s to %s: a port on all addresses needs advertise-address", name, addr)
+	}
+	before, state := p.addr, p.state
 	p.close()
 	p.addr = addr
 	if err := f.open(p); err != nil {
 		p.addr = before
-		if up {
-			err = errors.Join(err, f.open(p))
-		}
-		return fmt.Errorf("cannot move: %w", err)
+		return fmt.Errorf("cannot move: %w", errors.Join(err, f.enter(p, state)))
 	}
 	f.announcePort(p)
 	f.events.add(Event{Kind: "port", Port: name, Detail: "moved to " + p.addr.String()})
