@@ -100,6 +100,7 @@ func TestCtl(t *testing.T) {
 		{args: "fault add slow step=discovery-log action=delay=1s times=2"},
 		{args: "fault ls", want: "delay=1s"},
 		{args: "fault add x action=explode", wantErr: "unknown"},
+		{args: "fault add x action=close step=connect dc=cdc subsystem=disk", wantErr: "cdc is given already"},
 		{args: "fault add x action=aen-storm=1ns", wantErr: "cannot add fault x: action \"aen-storm=1ns\": comes more often than each 1ms"},
 		{args: "fault add x step=connect action=silent dc=cd", wantErr: "discovery controller cd"},
 		{args: "fault add x step=connect action=silent host=bob", wantErr: "no host bob"},

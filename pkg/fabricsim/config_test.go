@@ -60,6 +60,7 @@ func TestConfigErrors(t *testing.T) {
 		port + "[fault f]\naction = truncate\nstep = accept":                      "no command is answered",
 		port + "[fault f]\naction = bad-cid\nstep = icreq":                        "no command identifier",
 		port + "[fault f]\naction = short\nstep = icreq":                          "whose answer has no data",
+		port + "[fault f]\nsubsystem = a\ndc = b":                                 "line 5: dc in [fault f]: a fault concerns one subsystem or dc, and a is given already",
 		port + "[fault f]\naction = short\nstep = write":                          "whose answer has no data",
 		port + "[fault f]\naction = status\nstep=connect":                         "needs an argument",
 		port + "[fault f]\naction = refuse":                                       "needs a port",

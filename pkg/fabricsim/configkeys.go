@@ -280,6 +280,9 @@ func (f *FaultConfig) set(key, value string) (err error) {
 	case "port":
 		f.Port = value
 	case "subsystem", "dc":
+		if f.Subsystem != "" {
+			return fmt.Errorf("a fault concerns one subsystem or dc, and %s is given already", f.Subsystem)
+		}
 		f.Subsystem = value
 	case "host":
 		f.Host = value
