@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -35,7 +34,7 @@ func (d *daemon) loadIdentity() config.Identity {
 func statusLine(what string, problems int, more ...string) string {
 	line := what
 	if problems > 0 {
-		line += fmt.Sprintf("; %d problems in the configuration, see the journal", problems)
+		line += "; " + count(problems, "problem", "problems") + " in the configuration, see the journal or stasadm check"
 	}
 	for _, m := range more {
 		if m != "" {

@@ -65,3 +65,20 @@ func TestWatchdog(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// TestStatusLine: what people read in systemctl status.
+func TestStatusLine(t *testing.T) {
+	for _, tt := range []struct {
+		problems int
+		more     []string
+		want     string
+	}{
+		{0, []string{"", ""}, "what"},
+		{1, nil, "what; 1 problem in the configuration, see the journal or stasadm check"},
+		{2, []string{"", "no host NQN:\nrun"}, "what; 2 problems in the configuration, see the journal or stasadm check; no host NQN: run"},
+	} {
+		if got := statusLine("what", tt.problems, tt.more...); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	rtdebug "runtime/debug"
 
 	"github.com/stas-go/stas/pkg/bus"
@@ -43,7 +42,7 @@ func buildStacd(d *daemon) service {
 			id.set(who)
 			c.Configure(cfg, who)
 			old.say(context.Background())
-			return statusLine(fmt.Sprintf("%d configured I/O controllers", len(cfg.Controllers)), len(problems), unusable(problems), who.Missing)
+			return statusLine(count(len(cfg.Controllers), "configured I/O controller", "configured I/O controllers"), len(problems), unusable(problems), who.Missing)
 		},
 		alive:   c.View().Alive,
 		recheck: c.Recheck,

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	rtdebug "runtime/debug"
 
 	"github.com/stas-go/stas/pkg/bus"
@@ -54,7 +53,7 @@ func buildStafd(d *daemon) service {
 			old.say(context.Background())
 			d.wantBoot(reportBoot, cfg.NBFT)
 			mdns.enable(cfg.Zeroconf)
-			return statusLine(fmt.Sprintf("%d configured discovery controllers", len(cfg.Controllers)), len(problems), unusable(problems), who.Missing)
+			return statusLine(count(len(cfg.Controllers), "configured discovery controller", "configured discovery controllers"), len(problems), unusable(problems), who.Missing)
 		},
 		alive:   f.View().Alive,
 		recheck: f.Recheck,
