@@ -104,6 +104,7 @@ type Finder struct {
 	wanting atomic.Bool                   // a connection is wanted that is not there
 	scanned bool                          // all connections that were there at the start have been told
 	started time.Time
+	waiting bool // for sources that may name more, as was last told
 
 	resolveSources bool // the desired set must be computed again
 	sparesDue      bool // the spare connections must be looked for again
@@ -138,7 +139,7 @@ func (f *Finder) Run(ctx context.Context) {
 	f.ctx, f.started = ctx, time.Now()
 	f.sched = schedule.New(ctx, schedule.Options{Kernel: f.opts.Connector, Prober: f.opts.Prober, Post: f.loop.Post,
 		Done: f.attempted, Freed: f.freed, Veto: f.veto, Moved: f.moved})
-	f.loop.After(hearing, func() { f.out.PageRemoved(sourcesKey, "no longer waited for") })
+	f.loop.After(hearing, func() {}) // settling tells that nobody is waited for any longer
 	f.restore()
 	f.kickstart()
 	if f.opts.Calm != nil {
@@ -271,6 +272,7 @@ func (f *Finder) settle() {
 		f.removed = false
 		f.out.DCRemoved()
 	}
+	f.tellHeard()
 	f.tellReferred()
 	f.tellOutdated()
 	f.noteWanting()

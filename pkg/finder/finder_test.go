@@ -971,6 +971,50 @@ func TestPagesAreAnsweredWhenConfigured(t *testing.T) {
 	})
 }
 
+// What the configuration may name, and nobody can say yet, is not known to be nothing: with what an earlier run knew lost,
+// stacd would end what it led to.
+func TestPagesOfWhatIsNotUnderstoodYet(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before func(*config.Staf)
+		after  func(*config.Staf)
+		names  []string
+	}{
+		"line that could not be read":  {before: func(c *config.Staf) { c.Incomplete = true }, after: func(c *config.Staf) { c.Incomplete = false }},
+		"host name that leads nowhere": {before: func(c *config.Staf) { c.Controllers = append(c.Controllers, controller("dc.example")) }, names: []string{dc2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				configured(dc1)(r)
+				tt.before(r.cfg)
+			}, func(r *rig) {
+				stands := func() bool {
+					pages, err := r.f.View().Pages(context.Background())
+					if err != nil || len(pages) == 0 {
+						t.Errorf("%d pages, %v", len(pages), err)
+					}
+					return slices.ContainsFunc(pages, func(p bus.Page) bool { return p.Key == sourcesKey && !p.Complete })
+				}
+				gone := func() (told bool) {
+					r.with(func() { told = slices.Contains(r.removed, sourcesKey) })
+					return told
+				}
+				r.pass(time.Hour)
+				if !stands() || gone() {
+					t.Errorf("there is a page for them: %v, told to be gone: %v", stands(), gone())
+				}
+				r.with(func() { r.names["dc.example"] = tt.names })
+				if tt.after != nil {
+					r.configure(tt.after)
+				}
+				r.pass(time.Minute)
+				if stands() || !gone() {
+					t.Errorf("later there is a page for them: %v, told to be gone: %v", stands(), gone())
+				}
+			})
+		})
+	}
+}
+
 // Another owner's connection does not stop the retention for good.
 func TestRetentionAfterAnotherOwner(t *testing.T) {
 	bubble(t, func(r *rig) {

@@ -53,23 +53,28 @@ func (f *Finder) take(o Origin, candidates []Candidate, complete bool) {
 // sourcesKey stands on D-Bus for what a source may still lead to: a page that was never read.
 const sourcesKey = "sources"
 
-// hearing is how long after the start the pages count as not all known for a source that has not reported. What
+// hearing is how long after the start the pages count as not all known for a source outside that has not reported. What
 // an earlier run knew is remembered anyway; this is for when that was lost.
 const hearing = 2 * time.Minute
 
-// unheard says whether a source may still name controllers that nobody knows of yet.
+// unheard says whether a source may still name controllers that nobody knows of: one outside that has not reported, a line that
+// could not be read, or a host name that has not led anywhere yet.
 func (f *Finder) unheard() bool {
-	return time.Since(f.started) < hearing &&
-		(f.cfg.Zeroconf && !f.sources.spoken[Announced] || f.opts.Kickstart != nil && !f.sources.spoken[FibreChannel])
+	return f.cfg.Incomplete || slices.ContainsFunc(f.cfg.Controllers, func(c config.Controller) bool { return c.HostName && len(f.sources.names[c.Traddr]) == 0 }) ||
+		time.Since(f.started) < hearing && (f.cfg.Zeroconf && !f.sources.spoken[Announced] || f.opts.Kickstart != nil && !f.sources.spoken[FibreChannel])
+}
+
+// tellHeard tells when the page that stands for unheard sources is gone.
+func (f *Finder) tellHeard() {
+	before := f.waiting
+	if f.waiting = f.sources.configured && f.unheard(); before && !f.waiting {
+		f.out.PageRemoved(sourcesKey, "no source is waited for any more")
+	}
 }
 
 func (f *Finder) spoke(o Origin) {
-	before := f.unheard()
 	f.sources.spoken[o] = true
 	f.sparesDue = true
-	if before && !f.unheard() {
-		f.out.PageRemoved(sourcesKey, "all sources have reported")
-	}
 }
 
 // Silent tells that a source will not report: what it led to no longer counts as named.
