@@ -12,6 +12,10 @@ import (
 // fcGrace is how long after a kickstart ports may still answer: each answers by an event of its own.
 const fcGrace = 10 * time.Second
 
+// kickstartAgain is how long after one that failed, as the kernel worker could not be started for example, the next kickstart
+// comes. Until then nobody is told of a port that is just there.
+const kickstartAgain = time.Minute
+
 // fc is the FC source: the discovery ports that have answered the last kickstart, or that have
 // announced themselves since.
 type fc struct {
@@ -56,7 +60,14 @@ func (f *Finder) kickstart() {
 		}
 		if err == nil || errors.Is(err, kernel.ErrNoFC) { // without FC there are no ports; else silence means nothing
 			f.loop.Post(func() { f.kickstarted(asked) })
+			return
 		}
+		f.loop.Post(func() {
+			if f.fc.asked.Equal(asked) {
+				stop(&f.fc.timer)
+				f.fc.timer = f.loop.After(kickstartAgain, f.kickstart)
+			}
+		})
 	}()
 }
 

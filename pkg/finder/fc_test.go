@@ -166,6 +166,37 @@ func TestFCConnectionThatComesAndGoes(t *testing.T) {
 	})
 }
 
+// A question that could not be asked is asked again, without haste: a port that is just there announces itself to nobody.
+func TestFCKickstartThatFailed(t *testing.T) {
+	there, refused := true, errors.New("the worker could not be started")
+	prepare, kicks := fibre(&there, &refused)
+	bubble(t, func(r *rig) {
+		prepare(r)
+		ask := r.kickstart
+		r.kickstart = func(ctx context.Context) (err error) {
+			r.with(func() { err = ask(ctx) })
+			return err
+		}
+	}, func(r *rig) {
+		asked := func() (n int) {
+			r.with(func() { n = *kicks })
+			return n
+		}
+		r.pass(5*time.Minute + time.Second)
+		if n := asked(); n < 2 || n > 6 {
+			t.Errorf("%d kickstarts in five minutes", n)
+		}
+		r.with(func() { refused = nil })
+		r.pass(2 * time.Minute)
+		r.connected(1)
+		before := asked()
+		r.pass(time.Hour)
+		if n := asked(); n != before {
+			t.Errorf("%d kickstarts after one that was heard", n-before)
+		}
+	})
+}
+
 // A port that announced itself among events that were lost is asked for: nothing else would ever tell of it.
 func TestFCAnnouncementThatWasLost(t *testing.T) {
 	there, refused := false, error(nil)
