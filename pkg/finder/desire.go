@@ -120,7 +120,7 @@ func (f *Finder) referrals(d *dc, c Candidate) []Candidate {
 	return list
 }
 
-// find gives the known controller that a Transport ID means.
+// find gives the known controller that a Transport ID means: of several that it may mean one that is connected.
 func (f *Finder) find(t tid.TID, taken map[*dc]bool) *dc {
 	var found, given *dc
 	for _, d := range f.places[placeOf(t)] {
@@ -132,7 +132,7 @@ func (f *Finder) find(t tid.TID, taken map[*dc]bool) *dc {
 			}
 		case d.id() == t:
 			return d
-		case found == nil && d.id().Overlaps(tid.Discovery, t):
+		case (found == nil || found.device == nil && d.device != nil) && d.id().Overlaps(tid.Discovery, t):
 			found = d
 		}
 	}

@@ -46,6 +46,33 @@ func TestSpareConnectionEnds(t *testing.T) {
 	})
 }
 
+// A line that names no interface means, of the interfaces on which its controller was announced, the one over which it is connected.
+func TestLineMeansWhatIsConnected(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.Zeroconf = true
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		r.pass(time.Minute)
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth1")}, true)
+		r.pass(time.Minute)
+		r.AddTarget(dcTID(dc1), fake.Behaviour{Kind: tid.Discovery, Errno: syscall.ECONNREFUSED})
+		r.Drop("nvme0")
+		r.pass(time.Second)
+		r.configure(func(c *config.Staf) { c.Controllers = []config.Controller{controller(dc1)} })
+		r.pass(time.Minute)
+		list, err := r.f.View().DiscoveryControllers(context.Background(), nil)
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%d controllers, %v", len(list), err)
+		}
+		for _, o := range list {
+			if named := len(o.Origins) == 2; named != (o.Device == "nvme1") {
+				t.Errorf("%q: %v of %v", o.Device, o.SessionState, o.Origins)
+			}
+		}
+	})
+}
+
 // Before a spare one is ended the one that is preferred to it is looked at: it may be gone, and the event lost.
 func TestSpareConnectionTakesThePlaceOfOneThatIsGone(t *testing.T) {
 	bubble(t, configured(dc1), func(r *rig) {
