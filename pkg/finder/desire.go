@@ -213,6 +213,9 @@ func (f *Finder) unname(d *dc) {
 	if d.disposition == forgotten {
 		return
 	}
+	if d.want.Params == nil { // it was taken up from an earlier run, which does not tell them
+		d.want.Params = f.defaults
+	}
 	if d.named {
 		d.named, d.goneAt = false, time.Now()
 		if d.want.Origin == Configured {

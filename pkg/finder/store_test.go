@@ -13,6 +13,7 @@ import (
 
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/loop"
 	"github.com/stas-go/stas/pkg/tid"
 )
 
@@ -273,6 +274,35 @@ func TestStatesOfOneController(t *testing.T) {
 		r.configure(func(c *config.Staf) { c.Controllers = nil })
 		if d := r.dcs()[dc1]; !d.named {
 			t.Errorf("mDNS has not spoken, and has named it: %+v", d)
+		}
+	})
+}
+
+// What an earlier run knew and nothing names any more is connected, for as long as it is remembered, like all that is discovered.
+func TestUnnamedAfterARestartIsConnectedByTheDefaults(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.dir = filepath.Join(t.TempDir(), "pages")
+		r.cfg.Defaults.HdrDigest = tid.On
+		r.cfg.Controllers = []config.Controller{controller(dc1)}
+		r.target(dc1, fake.Behaviour{}, referral(dc2))
+		r.target(dc2, fake.Behaviour{}, subsystem(0))
+	}, func(r *rig) {
+		r.pass(time.Minute)
+		r.connected(2)
+		r.with(func() { r.silent[dc2] = true })
+		r.Drop(r.dcs()[dc2].device)
+		cfg := *r.cfg
+		cfg.Controllers, r.cfg = nil, &cfg
+		r.restart()
+		r.pass(time.Minute)
+		r.with(func() { r.silent[dc2] = false })
+		r.f.Kick()
+		r.pass(time.Minute)
+		r.connected(1)
+		name := r.dcs()[dc2].device
+		made, _ := loop.Ask(context.Background(), r.f.loop, func() *tid.Params { return r.f.bound[name].object.made })
+		if made == nil || made.HdrDigest != tid.On {
+			t.Errorf("%q is connected with %+v", name, made)
 		}
 	})
 }
