@@ -40,12 +40,13 @@ type dc struct {
 	lostAt  time.Time          // since when it has none; zero while it has one
 
 	session
-	page   *page
-	epcsd  bool      // the controller asks for explicit persistent connections
-	parked bool      // let go of on purpose until the next poll
-	goneAt time.Time // since when no source names it
-	downAt time.Time // since when it is known not to be live; zero while it is
-	timers dcTimers
+	page      *page
+	epcsd     bool      // the controller asks for explicit persistent connections
+	parked    bool      // let go of on purpose until the next poll
+	goneAt    time.Time // since when no source names it
+	downAt    time.Time // since when it is known not to be live; zero while it is
+	timers    dcTimers
+	givenUpAt time.Time // when the retention ends that runs
 
 	landing   string // the device that the kernel has just made for it, until it is seen
 	removals  int    // disconnects in a row that did not end the connection

@@ -335,6 +335,32 @@ func TestParkedUntilItsLineHolds(t *testing.T) {
 	})
 }
 
+// The timer that is shown for a controller that was announced runs while its retention does.
+func TestUnresponsiveTimerIsShown(t *testing.T) {
+	bubble(t, func(r *rig) { r.cfg.Zeroconf, r.cfg.DCGiveUp = true, time.Hour }, func(r *rig) {
+		shown := func(want string) {
+			t.Helper()
+			list, err := r.f.View().Controllers(context.Background(), true)
+			if err != nil || len(list) != 1 {
+				t.Fatalf("%d controllers, %v", len(list), err)
+			}
+			if n := slices.IndexFunc(list[0].Info, func(f bus.Field) bool { return f.Name == "unresponsive timer" }); n < 0 || list[0].Info[n].Value != want {
+				t.Errorf("%v, want %q", list[0].Info, want)
+			}
+		}
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		synctest.Wait()
+		shown("3600.0s [off]")
+		r.f.Report(Announced, nil, true)
+		synctest.Wait()
+		r.pass(10 * time.Minute)
+		shown("3600.0s [3000.0s]")
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "eth0")}, true)
+		synctest.Wait()
+		shown("3600.0s [off]")
+	})
+}
+
 // Row 86: exclude= drops a live connection of ours at once, and a foreign one never.
 func TestExcludeDropsWhatIsOurs(t *testing.T) {
 	bubble(t, configured(dc1, dc2), func(r *rig) {

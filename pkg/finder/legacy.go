@@ -30,7 +30,11 @@ func (f *Finder) legacy(d *dc) bus.Controller {
 	add("retry connect timer", retryTimer(s))
 	add("origin", legacyOrigin(d.want.Origin))
 	if d.want.Origin == Announced {
-		add("unresponsive timer", bus.Timer(max(f.cfg.DCGiveUp, 0), -1))
+		left := time.Duration(-1)
+		if d.timers.retention != nil {
+			left = max(time.Until(d.givenUpAt), 0)
+		}
+		add("unresponsive timer", bus.Timer(max(f.cfg.DCGiveUp, 0), left))
 		if f.cfg.DCGiveUp == config.Forever {
 			add("unresponsive timeout", "forever")
 		} else {

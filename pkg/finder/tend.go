@@ -138,7 +138,8 @@ func (f *Finder) retain(d *dc) {
 	if d.downAt.After(since) {
 		since = d.downAt
 	}
-	d.timers.retention = f.loop.After(max(0, f.cfg.DCGiveUp-time.Since(since)), func() {
+	d.givenUpAt = since.Add(f.cfg.DCGiveUp)
+	d.timers.retention = f.loop.After(max(0, time.Until(d.givenUpAt)), func() {
 		stop(&d.timers.retention)
 		if f.dcs[d.key] == d && !d.named && !d.live() {
 			f.forget(d)
