@@ -191,6 +191,11 @@ func (f *Finder) own(d *dc) bool {
 		if f.sched.Busy(d.id()) || !d.live() {
 			return false // whoever makes it is about to register it
 		}
+		if f.stillThere(d.device.Name, d.device.Inode) != nil { // another that has the name now is not ours to claim
+			f.look(d)
+			f.claimLater(d)
+			return false
+		}
 		if _, err := f.opts.Ownership.Claim(d.device.Name, cmp.Or(d.target().Owner, Owner)); err != nil && !errors.Is(err, registry.ErrOwned) {
 			if !d.unclaimed {
 				d.unclaimed = true

@@ -1,13 +1,17 @@
 package finder
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel/fake"
+	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
 )
 
 // Whoever made it: the connection to a controller that the boot table names is registered as the firmware's, so that nobody who ends
@@ -52,5 +56,31 @@ func TestOwnerIsUnreadableForAMoment(t *testing.T) {
 		r.pass(2 * claimAgain)
 		r.lists(dc1, subsystem(0))
 		r.connected(1)
+	})
+}
+
+// Storage that somebody else has connected under the name that our connection had, of which nobody has told yet, is not
+// registered as ours: stacd would end it, as nobody lists it.
+func TestNothingIsClaimedUnderAnOldName(t *testing.T) {
+	bubble(t, configured(dc1), func(r *rig) {
+		io := tid.TID{Transport: nvme.TCP, Traddr: dc2, Trsvcid: "4420", NQN: "nqn.2026-01.test:io"}
+		r.AddTarget(io, fake.Behaviour{Kind: tid.IO})
+		key, name := r.dcs()[dc1].key, r.dcs()[dc1].device
+		r.HoldEvents()
+		r.Drop(name)
+		if again := r.AddForeign(io, testHost, ""); again != name {
+			t.Fatalf("%s, not %s", again, name)
+		}
+		if err := r.f.View().Refresh(context.Background(), key); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		if o := r.Owner(name); o.Kind() != registry.KindNone {
+			t.Errorf("%s is registered as %s", name, o)
+		}
+		r.lists(dc1, subsystem(0))
+		r.connected(2)
 	})
 }
