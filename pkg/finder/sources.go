@@ -40,11 +40,18 @@ func (f *Finder) take(o Origin, candidates []Candidate, complete bool) {
 		delete(f.sources.remembered, o)
 		f.spoke(o)
 	}
+	known := make(map[Candidate]bool, len(f.sources.others[o]))
+	for _, c := range f.sources.others[o] {
+		known[c] = true
+	}
+	alive := map[place]bool{}
 	for _, c := range candidates {
-		if !slices.Contains(f.sources.others[o], c) {
-			// An announcement is a sign of life, for a controller that was given up for a while too.
-			f.sched.Kick(func(t schedule.Target) bool { return placeOf(t.TID) == placeOf(c.TID) })
+		if !known[c] {
+			alive[placeOf(c.TID)] = true
 		}
+	}
+	if len(alive) > 0 { // an announcement is a sign of life, for a controller that was given up for a while too
+		f.sched.Kick(func(t schedule.Target) bool { return alive[placeOf(t.TID)] })
 	}
 	f.sources.others[o] = candidates
 	f.resolveSources = true
