@@ -29,8 +29,7 @@ func (f *Finder) made(t schedule.Target, name string, dropped bool) {
 		}
 	}
 	if d == nil {
-		f.unasked[&t.TID] = struct{}{}
-		f.seeOrphan(&t.TID, name)
+		f.unwanted(t.TID, name)
 	} else {
 		f.confirm(d, name)
 	}
@@ -59,17 +58,26 @@ func (f *Finder) confirm(d *dc, name string) {
 	}()
 }
 
+// unwanted notes that the connection name was made for t, for which nobody waits.
+func (f *Finder) unwanted(t tid.TID, name string) {
+	f.unasked[&t] = struct{}{}
+	f.seeOrphan(&t, name)
+}
+
 // seeOrphan looks at a connection that was made for t and that nobody waits for.
 func (f *Finder) seeOrphan(t *tid.TID, name string) {
 	was := f.devices[name]
 	go func() {
 		c, err := f.opts.Read(name)
 		f.loop.Post(func() {
-			if now := f.devices[name]; err == nil && now != nil && now != was && now.Inode != c.Inode {
+			switch now := f.devices[name]; {
+			case err == nil && now != nil && now != was && now.Inode != c.Inode:
 				f.seeOrphan(t, name) // the name was given again before or after it was read
-				return
+			case err != nil && !errors.Is(err, kernel.ErrGone):
+				f.loop.After(confirmAgain, func() { f.seeOrphan(t, name) })
+			default:
+				f.orphaned(t, name, c, err)
 			}
-			f.orphaned(t, name, c, err)
 		})
 	}()
 }

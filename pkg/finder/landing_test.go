@@ -3,7 +3,9 @@ package finder
 import (
 	"errors"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
@@ -111,5 +113,33 @@ func TestLateLookAtAnUnaskedConnection(t *testing.T) {
 			t.Errorf("%+v, %d connections lost", d, r.said("is gone"))
 		}
 		r.connected(2)
+	})
+}
+
+// A connection that was made and could not be looked at, for want of descriptors, until its controller was given up, ends.
+func TestGivenUpBeforeItsConnectionWasSeen(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc2)(r) // which may refer to anything
+		r.with(func() { r.silent[dc2] = true })
+		r.target(dc1, fake.Behaviour{}, subsystem(0))
+		r.cfg.Zeroconf, r.cfg.DCGiveUp = true, time.Minute
+	}, func(r *rig) {
+		r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+		r.pass(10 * time.Second)
+		r.connected(1)
+		r.f.Report(Announced, nil, true)
+		r.Drop(r.connections()[0].Name)
+		synctest.Wait()
+		r.HoldEvents()
+		r.with(func() { r.reads = func(_ *kernel.Controller, err *error) { *err = syscall.EMFILE } })
+		r.pass(2 * time.Minute)
+		r.connected(1)
+		if d := r.dcs()[dc1]; d.disposition != forgotten {
+			t.Fatalf("%+v", d)
+		}
+		r.with(func() { r.reads = nil })
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		r.connected(0)
 	})
 }

@@ -190,6 +190,10 @@ func (f *Finder) forget(d *dc) {
 		f.unbind(d)
 		f.abandon(c.Name, c.Inode)
 	}
+	if name := d.landing; name != "" {
+		f.landed(d)
+		f.unwanted(d.id(), name)
+	}
 	d.stopTimers()
 	if d.page == nil {
 		f.drop(d)
