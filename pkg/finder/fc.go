@@ -22,6 +22,7 @@ type fc struct {
 	ports  map[kernel.FCDiscovery]time.Time // when it was last heard of
 	asked  time.Time                        // the last kickstart
 	lost   bool                             // events were lost since
+	none   bool                             // there was no FC then
 	timer  *time.Timer                      // ends the grace
 	period *time.Timer
 }
@@ -59,7 +60,7 @@ func (f *Finder) kickstart() {
 			f.log.Debug("no FC kickstart", "error", err)
 		}
 		if err == nil || errors.Is(err, kernel.ErrNoFC) { // without FC there are no ports; else silence means nothing
-			f.loop.Post(func() { f.kickstarted(asked) })
+			f.loop.Post(func() { f.kickstarted(asked, err != nil) })
 			return
 		}
 		f.loop.Post(func() {
@@ -75,18 +76,22 @@ func (f *Finder) kickstart() {
 // the answers to the last question is over.
 func (f *Finder) missedFC() {
 	f.fc.lost = true
-	if time.Since(f.fc.asked) >= fcGrace {
+	if f.fc.none || time.Since(f.fc.asked) >= fcGrace {
 		f.kickstart()
 	}
 }
 
-// kickstarted gives the ports time to answer the kickstart of asked, which has been said.
-func (f *Finder) kickstarted(asked time.Time) {
+// kickstarted gives the ports time to answer the kickstart of asked, which has been said. Where there is no FC nobody will.
+func (f *Finder) kickstarted(asked time.Time, none bool) {
 	if !f.fc.asked.Equal(asked) {
 		return // a later one is under way
 	}
 	stop(&f.fc.timer)
-	f.fc.timer = f.loop.After(fcGrace, func() {
+	wait := fcGrace
+	if f.fc.none = none; none {
+		wait = 0
+	}
+	f.fc.timer = f.loop.After(wait, func() {
 		if f.fc.lost {
 			f.kickstart() // answers may be among what was lost
 			return

@@ -222,3 +222,18 @@ func TestFCAnnouncementThatWasLost(t *testing.T) {
 		r.connected(1)
 	})
 }
+
+// Where there is no FC nothing is waited for: stafd says at once that this source has spoken.
+func TestNoFCIsNotWaitedFor(t *testing.T) {
+	there, refused := false, error(kernel.ErrNoFC)
+	prepare, kicks := fibre(&there, &refused)
+	bubble(t, prepare, func(r *rig) {
+		if pages, err := r.f.View().Pages(context.Background()); err != nil || len(pages) != 0 || *kicks != 1 {
+			t.Errorf("%+v, %v after %d kickstarts", pages, err, *kicks)
+		}
+		refused, there = nil, true
+		r.Overflow() // and with it the event that it has come
+		r.pass(time.Second)
+		r.connected(1)
+	})
+}
