@@ -286,6 +286,30 @@ func TestErasedOwnerIsPutBack(t *testing.T) {
 	})
 }
 
+// What somebody else has connected under the name that a connection of ours had, whose end has not been told yet, is not
+// registered as ours: it would be ended, as nothing lists it.
+func TestNothingIsClaimedUnderAnOldName(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.targets(2, fake.Behaviour{})
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		name := r.device(0)
+		r.HoldEvents()
+		r.Drop(name)
+		if again := r.AddForeign(io(1), testHost, ""); again != name {
+			t.Fatalf("%s, not %s", again, name)
+		}
+		r.pass(2 * ownAgain) // its owner is read once more meanwhile
+		if o := r.Owner(name); o.Kind() != registry.KindNone {
+			t.Errorf("%s is registered as %s", name, o)
+		}
+		r.connected(0, 1)
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		r.connected(0, 1)
+	})
+}
+
 // A registry that cannot be written costs no connection, and each is registered soon after it can be again.
 func TestRegistryFull(t *testing.T) {
 	bubble(t, func(r *rig) {
