@@ -48,7 +48,7 @@ FILES = \
 CONFIGURATION = $(wildcard etc/stas/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e mutants check build install uninstall purge deb rpm bench torture capture fuzz vm clean tree
+.PHONY: help demo test e2e mutants stalls check build install uninstall purge deb rpm bench torture capture fuzz vm clean tree
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,10 @@ bin/vm:
 mutants: ## break one rule after the other and show that a test turns red
 	@test/vm/needs build
 	GO=$(GO) test/mutants/run
+
+stalls: ## the unit tests, while any line of them and of the programs may be held up for a moment; ROUNDS=3
+	@test/vm/needs build
+	$(GO) run ./test/stalls -rounds $(or $(ROUNDS),3)
 
 check: ## formatting, vet, linters, scripts, man pages, units, generated files, module files
 	@test/vm/needs build check
