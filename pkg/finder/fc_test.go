@@ -225,7 +225,7 @@ func TestFCAnnouncementThatWasLost(t *testing.T) {
 
 // Where there is no FC nothing is waited for: stafd says at once that this source has spoken.
 func TestNoFCIsNotWaitedFor(t *testing.T) {
-	there, refused := false, error(kernel.ErrNoFC)
+	there, refused := false, kernel.ErrNoFC
 	prepare, kicks := fibre(&there, &refused)
 	bubble(t, prepare, func(r *rig) {
 		if pages, err := r.f.View().Pages(context.Background()); err != nil || len(pages) != 0 || *kicks != 1 {
