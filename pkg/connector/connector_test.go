@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -307,6 +308,39 @@ func TestNothingIsClaimedUnderAnOldName(t *testing.T) {
 		r.ReleaseEvents(nil)
 		r.pass(time.Minute)
 		r.connected(0, 1)
+	})
+}
+
+// What cannot be looked at, for want of descriptors for example, is registered later. It serves meanwhile: none is made beside it.
+func TestWhatCannotBeLookedAtIsClaimedLater(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.AddTarget(io(0), fake.Behaviour{Errno: syscall.ECONNREFUSED})
+		r.page("a", entry(0))
+	}, func(r *rig) {
+		var unreadable atomic.Bool
+		r.c.opts.Read = func(name string) (kernel.Controller, error) {
+			if unreadable.Load() {
+				return kernel.Controller{}, syscall.EMFILE
+			}
+			return r.Controller(name)
+		}
+		r.pass(time.Minute)
+		r.AddTarget(io(0), fake.Behaviour{})
+		unreadable.Store(true)
+		pinned := io(0)
+		pinned.HostIface = "eth0"
+		name := r.AddForeign(pinned, testHost, "")
+		r.pass(10 * time.Minute)
+		r.connected(0)
+		if n := r.said("cannot register ownership"); n != 1 {
+			t.Errorf("said %d times that it cannot be registered", n)
+		}
+		unreadable.Store(false)
+		r.pass(claimAgain)
+		r.connected(0)
+		if !r.Owner(name).Is(Owner) {
+			t.Errorf("%s is registered as %s", name, r.Owner(name))
+		}
 	})
 }
 

@@ -90,13 +90,17 @@ func (c *Connector) own(i *ioc) bool {
 		if c.sched.Busy(i.id) || i.device.State != kernel.StateLive {
 			return false // the worker is about to register it
 		}
-		if now, err := c.opts.Read(name); err != nil || now.Inode != i.device.Inode {
+		now, err := c.opts.Read(name)
+		if errors.Is(err, kernel.ErrGone) || err == nil && now.Inode != i.device.Inode {
 			c.check(map[string]uint64{name: i.device.Inode})
 			i.unclaimed = true
 			c.claimLater()
 			return false // another that has the name now is not ours to claim
 		}
-		if _, err := c.opts.Ownership.Claim(name, Owner); err != nil && !errors.Is(err, registry.ErrOwned) {
+		if err == nil {
+			_, err = c.opts.Ownership.Claim(name, Owner)
+		}
+		if err != nil && !errors.Is(err, registry.ErrOwned) {
 			if !i.unclaimed {
 				i.unclaimed = true
 				c.log.Warn("cannot register ownership of the connection", "device", name, "error", err)
