@@ -92,10 +92,10 @@ type Connector struct {
 	bound    map[string]*ioc   // by device name
 	strays   map[string]*stray // connections that serve nothing wanted, by device name
 	adriftAt map[place][]*stray
-	arriving map[string]tid.TID // connections that were made and are not wanted so any more, until they are seen
-	found    []*ioc             // connections that have just come, whose owner is read once more
-	landing  map[string]*ioc    // connections that were made and not seen yet, by device name
-	paths    map[string]int     // paths by subsystem NQN: connections that are live or have just been made
+	arriving map[string]*arrival // connections that were made and are not wanted so any more, until they are seen
+	found    []*ioc              // connections that have just come, whose owner is read once more
+	landing  map[string]*ioc     // connections that were made and not seen yet, by device name
+	paths    map[string]int      // paths by subsystem NQN: connections that are live or have just been made
 
 	touched  map[*ioc]struct{}
 	claiming bool // connections that could not be registered are about to be looked at again
@@ -122,7 +122,7 @@ func New(o Options) *Connector {
 	}
 	return &Connector{opts: o, log: o.Log, loop: loop.New(), cfg: config.DefaultStac(), defaults: newScopeParams(tid.Params{}), excludes: exclusion.NewList(),
 		unresolved: map[string]bool{}, names: map[string][]string{}, pages: map[string]*dlp{}, iocs: map[tid.TID]*ioc{}, places: map[place][]*ioc{},
-		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, arriving: map[string]tid.TID{}, landing: map[string]*ioc{}, paths: map[string]int{},
+		bound: map[string]*ioc{}, strays: map[string]*stray{}, adriftAt: map[place][]*stray{}, arriving: map[string]*arrival{}, landing: map[string]*ioc{}, paths: map[string]int{},
 		touched: map[*ioc]struct{}{}, objects: newObjects(), loose: map[*stray]struct{}{}}
 }
 

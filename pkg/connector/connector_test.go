@@ -856,6 +856,58 @@ func TestDescribedOtherwiseBeforeItWasSeen(t *testing.T) {
 	}
 }
 
+// Two connections that nobody wanted any more when they were made may have had one name, one after the other: what the
+// first one was taken for is not what the second is waited for as.
+func TestTwoArriveUnderOneName(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.targets(2, fake.Behaviour{ConnectDelay: 10 * time.Millisecond})
+		r.c.opts.Read = func(name string) (kernel.Controller, error) {
+			c, err := r.Controller(name)
+			time.Sleep(100 * time.Millisecond)
+			return c, err
+		}
+		r.HoldEvents()
+		for n := range 2 {
+			r.page("a", entry(n))
+			r.pass(5 * time.Millisecond)
+			r.page("a")
+			r.pass(10 * time.Millisecond)
+			r.Drop(kernel.Name(0))
+		}
+		r.page("a", entry(1))
+		r.pass(200 * time.Millisecond)
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		r.connected(1)
+	})
+}
+
+// Nor is one made beside a connection that could not be read at once.
+func TestArrivedAndCannotBeRead(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		r.targets(1, fake.Behaviour{ConnectDelay: 10 * time.Millisecond})
+		var unreadable atomic.Bool
+		unreadable.Store(true)
+		r.c.opts.Read = func(name string) (kernel.Controller, error) {
+			if unreadable.Load() {
+				return kernel.Controller{}, syscall.EMFILE
+			}
+			return r.Controller(name)
+		}
+		r.HoldEvents()
+		r.page("a", entry(0))
+		r.pass(5 * time.Millisecond)
+		r.publish("a", func(p *bus.Page) { p.ID.HostIface = "eth0" }, entry(0))
+		r.pass(5 * time.Second)
+		unreadable.Store(false)
+		r.pass(5 * time.Second)
+		r.connected(0)
+		r.ReleaseEvents(nil)
+		r.pass(time.Minute)
+		r.connected(0)
+	})
+}
+
 // A connection that is gone before it was seen is made again.
 func TestGoneBeforeItWasSeen(t *testing.T) {
 	bubble(t, listed(1), func(r *rig) {

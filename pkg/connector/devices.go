@@ -66,9 +66,9 @@ func (c *Connector) check(known map[string]uint64) {
 }
 
 func (c *Connector) vanished(name string) {
-	if t, is := c.arriving[name]; is {
+	if a := c.arriving[name]; a != nil {
 		delete(c.arriving, name) // what is being read of it is no longer true
-		c.touchAllAt(placeOf(t))
+		c.touchAllAt(placeOf(a.id))
 	}
 	if s := c.strays[name]; s != nil {
 		c.forgetStray(s)
@@ -219,14 +219,32 @@ func (c *Connector) confirm(i *ioc) {
 	}()
 }
 
+// arrival is a connection that was made and is not wanted so any more.
+type arrival struct{ id tid.TID }
+
+// readAgain is how long after a connection that was made could not be read that is tried again.
+const readAgain = time.Second
+
 // expect notes that the kernel has made the connection name, which is no longer wanted as t. Another
 // description of the same may take it up; until it is seen nothing of the kind is connected.
 func (c *Connector) expect(t tid.TID, name string) {
-	c.arriving[name] = t
+	if o := c.arriving[name]; o != nil {
+		c.touchAllAt(placeOf(o.id)) // the name has been given again
+	}
+	a := &arrival{t}
+	c.arriving[name] = a
 	go func() {
 		ctrl, err := c.opts.Read(name)
 		c.loop.Post(func() {
-			if _, still := c.arriving[name]; !still {
+			if c.arriving[name] != a {
+				return
+			}
+			if err != nil && !errors.Is(err, kernel.ErrGone) {
+				c.loop.After(readAgain, func() {
+					if c.arriving[name] == a {
+						c.expect(t, name)
+					}
+				})
 				return
 			}
 			delete(c.arriving, name)
@@ -243,8 +261,8 @@ func (c *Connector) awaited(i *ioc) bool {
 	if t, is := c.sched.Connecting(); is && t != i.id && t.Overlaps(tid.IO, i.id) {
 		return true
 	}
-	for _, t := range c.arriving {
-		if t.Overlaps(tid.IO, i.id) {
+	for _, a := range c.arriving {
+		if a.id.Overlaps(tid.IO, i.id) {
 			return true
 		}
 	}
