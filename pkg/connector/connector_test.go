@@ -1504,6 +1504,33 @@ func TestNotedSourceThatCannotBeWritten(t *testing.T) {
 	})
 }
 
+// That it cannot be noted is said once, however often it is tried.
+func TestNotedSourceThatCannotBeWrittenIsToldOnce(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.page("b", entry(0))
+		r.pass(time.Minute)
+		r.with(func() { r.full = syscall.ENOSPC })
+		r.page("a")
+		for range 20 {
+			r.publish("c", func(p *bus.Page) { p.Complete = false })
+			r.page("c")
+			r.pass(time.Second)
+		}
+		if n := r.said("cannot note who calls"); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+		r.with(func() { r.full = nil })
+		r.pass(audit)
+		r.with(func() { r.full = syscall.ENOSPC })
+		r.page("a", entry(0))
+		r.page("b")
+		r.pass(time.Minute)
+		if n := r.said("cannot note who calls"); n != 2 {
+			t.Errorf("said %d times after it could be written", n)
+		}
+	})
+}
+
 // A connection that was taken over is noted as called for by whoever calls for it, as one is that was made by stacd.
 func TestNotedSourceOfWhatWasTakenOver(t *testing.T) {
 	for _, owner := range []string{"", Owner} { // found without owner, or registered after its worker was killed

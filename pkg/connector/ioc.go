@@ -33,7 +33,7 @@ type ioc struct {
 	counted   bool // in Connector.paths
 	boot      bool // a boot connection that the configuration has us make again when it is lost
 	told      bool // reported as a boot connection
-	unclaimed bool // it could not be registered, and that was reported
+	unclaimed bool // it, or who calls for it, could not be registered, and that was reported
 	gaveUp    bool // after the attempts that NCC allows
 }
 

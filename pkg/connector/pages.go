@@ -356,7 +356,8 @@ func (c *Connector) unmention(p *dlp, i *ioc, byPage bool) {
 // more: after a restart the page of that one alone would have it unlisted. Where that fails it is tried again when i is looked at.
 func (c *Connector) renote(i *ioc, name string) {
 	err := c.opts.Ownership.Set(name, sourceAttr, i.source())
-	if i.noted = err == nil; err != nil {
+	if i.noted = err == nil; err != nil && !i.unclaimed {
+		i.unclaimed = true
 		c.log.Warn("cannot note who calls for the connection now", "ioc", i.id, "device", name, "error", err)
 	}
 }
