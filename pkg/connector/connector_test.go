@@ -287,6 +287,22 @@ func TestErasedOwnerIsPutBack(t *testing.T) {
 	})
 }
 
+// So is that of one which was found shortly before the owners of others were read once more.
+func TestErasedOwnerOfALaterOneIsPutBack(t *testing.T) {
+	bubble(t, listed(1), func(r *rig) {
+		r.pass(ownAgain - 100*time.Millisecond)
+		r.AddTarget(io(1), fake.Behaviour{})
+		r.page("a", entries(0, 1)...)
+		r.pass(time.Second)
+		name := r.device(1)
+		r.SetOwner(name, registry.NoOwner())
+		r.pass(2 * ownAgain)
+		if o := r.Owner(name); !o.Is(Owner) {
+			t.Errorf("owner %v", o)
+		}
+	})
+}
+
 // What somebody else has connected under the name that a connection of ours had, whose end has not been told yet, is not
 // registered as ours: it would be ended, as nothing lists it.
 func TestNothingIsClaimedUnderAnOldName(t *testing.T) {

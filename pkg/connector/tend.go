@@ -3,6 +3,7 @@ package connector
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/stas-go/stas/pkg/kernel"
@@ -144,24 +145,33 @@ func (c *Connector) checkNote(i *ioc) {
 	i.noted = true
 }
 
-// ownAgain is how long after a connection was found its owner is read once more: the rule that removes the
+// ownAgain is how long at least after a connection was found its owner is read once more: the rule that removes the
 // entries of controllers that went may run late, and take the entry of one that was given the same name since for
 // that of its predecessor.
 const ownAgain = 5 * time.Second
 
 // ownLater reads the owner of i's connection once more, together with that of others that were found meanwhile.
 func (c *Connector) ownLater(i *ioc) {
-	if c.found = append(c.found, i); len(c.found) > 1 {
-		return
+	if c.found = append(c.found, i); len(c.found) == 1 {
+		c.ownFound()
 	}
+}
+
+// ownFound reads the owners of those that have been found by now once more. It is the turn of those that are found meanwhile after them.
+func (c *Connector) ownFound() {
+	n := len(c.found)
 	c.loop.After(ownAgain, func() {
-		for _, i := range c.found {
+		for _, i := range c.found[:n] {
 			if i.device != nil {
 				i.ours = false
 				c.touch(i)
 			}
 		}
-		c.found = nil
+		if c.found = slices.Delete(c.found, 0, n); len(c.found) > 0 {
+			c.ownFound()
+		} else {
+			c.found = nil
+		}
 	})
 }
 
