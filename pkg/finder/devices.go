@@ -191,8 +191,10 @@ func (f *Finder) own(d *dc) bool {
 		if f.sched.Busy(d.id()) || !d.live() {
 			return false // whoever makes it is about to register it
 		}
-		if f.stillThere(d.device.Name, d.device.Inode) != nil { // another that has the name now is not ours to claim
-			f.look(d)
+		if err := f.stillThere(d.device.Name, d.device.Inode); err != nil { // another that has the name now is not ours to claim
+			if errors.Is(err, kernel.ErrGone) { // else a look would fail too, and lead here at once
+				f.look(d)
+			}
 			f.claimLater(d)
 			return false
 		}

@@ -3,11 +3,13 @@ package finder
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/kernel"
 	"github.com/stas-go/stas/pkg/kernel/fake"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/registry"
@@ -82,5 +84,31 @@ func TestNothingIsClaimedUnderAnOldName(t *testing.T) {
 		}
 		r.lists(dc1, subsystem(0))
 		r.connected(2)
+	})
+}
+
+// A connection that cannot be looked at for a moment is looked at again after a while, not all the time.
+func TestClaimWaitsForTheLook(t *testing.T) {
+	looks, broken := 0, true
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.AddForeign(dcTID(dc1), testHost, "")
+		r.reads = func(_ *kernel.Controller, err *error) {
+			if looks++; broken && looks < 1000 {
+				*err = syscall.EIO
+			}
+		}
+	}, func(r *rig) {
+		r.pass(10 * claimAgain)
+		r.with(func() {
+			if looks > 100 {
+				t.Errorf("%d looks", looks)
+			}
+			broken = false
+		})
+		r.pass(2 * claimAgain)
+		if o := r.Owner("nvme0"); !o.Is(Owner) {
+			t.Errorf("owner %v", o)
+		}
 	})
 }
