@@ -112,3 +112,26 @@ func TestClaimWaitsForTheLook(t *testing.T) {
 		}
 	})
 }
+
+// A controller that nobody names any more is given up also where the dead connection to it is somebody else's.
+func TestRetentionBesideADeadConnectionOfOthers(t *testing.T) {
+	for _, owner := range []string{"", "another"} {
+		bubble(t, func(r *rig) {
+			r.target(dc1, fake.Behaviour{}, subsystem(0))
+			r.Lose(r.AddForeign(dcTID(dc1), testHost, owner))
+			r.cfg.Zeroconf, r.cfg.DCGiveUp = true, time.Hour
+		}, func(r *rig) {
+			r.f.Report(Announced, []Candidate{announcedAt(dc1, "")}, true)
+			r.pass(time.Minute)
+			if s := r.dcs()[dc1]; s.device == "" || s.live {
+				t.Fatalf("%+v", s)
+			}
+			r.f.Report(Announced, nil, true)
+			r.pass(2 * time.Hour)
+			if s, known := r.dcs()[dc1]; known {
+				t.Errorf("owner %q: still known: %+v", owner, s)
+			}
+			r.connected(1)
+		})
+	}
+}

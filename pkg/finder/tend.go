@@ -47,6 +47,7 @@ func (f *Finder) tend(d *dc) {
 		if d.foreign != "" {
 			f.sched.Drop(d.id())
 		}
+		f.retain(d)
 	default:
 		f.sched.Connected(d.target())
 		f.retain(d)
