@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/finder"
@@ -13,7 +15,10 @@ import (
 )
 
 // boot is what the firmware's tables say, for any goroutine to ask.
-type boot struct{ atomic.Pointer[nbft.Boot] }
+type boot struct {
+	atomic.Pointer[nbft.Boot]
+	unread atomic.Int32 // problems with them: they may say more
+}
 
 func (b *boot) protects(c *kernel.Controller) bool { return b.Load().Protects(c.Live) }
 
@@ -22,12 +27,45 @@ func (b *boot) names(kind tid.Kind, t tid.TID) bool { return b.Load().Names(kind
 
 // readBoot reads the tables. A table does not change while the system runs, but a daemon may have
 // been started before the firmware's files could be read.
-func (d *daemon) readBoot() {
-	b, problems := nbft.Read(nbft.Dir)
-	for _, p := range problems {
-		d.log.Error("boot connections of the firmware may go unrecognised", "error", p)
+func (d *daemon) readBoot(dir string) {
+	b, problems := nbft.Read(dir)
+	if d.boot.Load() == nil {
+		for _, p := range problems {
+			d.log.Error("boot connections of the firmware may go unrecognised", "error", p)
+		}
+	} else if len(problems) >= int(d.boot.unread.Load()) {
+		return // it says no more than is known
 	}
 	d.boot.Store(b)
+	d.boot.unread.Store(int32(len(problems)))
+}
+
+// Tables that could not be read are read again after bootRetry, then after twice as long each time.
+const (
+	bootRetry     = 5 * time.Second
+	bootRetryMost = 10 * time.Minute
+)
+
+// followBoot reads the tables until all of them could be, and then asks for a reload.
+func (d *daemon) followBoot(dir string) func(context.Context) {
+	return func(ctx context.Context) {
+		if d.boot.unread.Load() == 0 {
+			return
+		}
+		for wait := bootRetry; d.boot.unread.Load() > 0; wait = min(2*wait, bootRetryMost) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			d.readBoot(dir)
+		}
+		d.log.Info("all boot tables of the firmware have been read now")
+		select {
+		case d.again <- struct{}{}:
+		default: // one is due already
+		}
+	}
 }
 
 // wanted is what the firmware's discovery controllers are connected by.
@@ -44,7 +82,7 @@ type nbftIface struct {
 }
 
 // wantBoot reports the firmware's discovery controllers, if the configuration wants them connected.
-func (d *daemon) wantBoot(report func([]finder.Candidate), mode config.NBFTMode) {
+func (d *daemon) wantBoot(report func(list []finder.Candidate, complete bool), mode config.NBFTMode) {
 	d.wanted.mu.Lock()
 	defer d.wanted.mu.Unlock()
 	d.wanted.mode = mode
@@ -52,16 +90,16 @@ func (d *daemon) wantBoot(report func([]finder.Candidate), mode config.NBFTMode)
 	if mode == config.NBFTConnect {
 		list = d.bootCandidates()
 	}
-	report(list)
+	report(list, mode != config.NBFTConnect || d.boot.unread.Load() == 0)
 }
 
 // renewBoot reports them once more where they are wanted, for the network has gained something: the interface of one may appear
 // later than the daemon.
-func (d *daemon) renewBoot(report func([]finder.Candidate)) {
+func (d *daemon) renewBoot(report func(list []finder.Candidate, complete bool)) {
 	d.wanted.mu.Lock()
 	defer d.wanted.mu.Unlock()
 	if d.wanted.mode == config.NBFTConnect {
-		report(d.bootCandidates())
+		report(d.bootCandidates(), d.boot.unread.Load() == 0)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel"
+	"github.com/stas-go/stas/pkg/nbft"
 	"github.com/stas-go/stas/pkg/registry"
 	"github.com/stas-go/stas/pkg/version"
 	"github.com/stas-go/stas/pkg/veto"
@@ -117,7 +118,7 @@ func (p program) serve(ctx context.Context, o options) error {
 	d.worker = kernel.NewWorker(kernel.WorkerOptions{Log: d.log, RunDir: "/run/" + p.name, RegistryRoot: registryRoot, Owner: registry.Stas})
 	d.again = make(chan struct{}, 1)
 	d.readNetwork()
-	d.readBoot()
+	d.readBoot(nbft.Dir)
 	source, err := openUevents()
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func (p program) serve(ctx context.Context, o options) error {
 	s := p.build(d)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	for _, run := range append(s.more, s.run, d.watch, d.watchExclusions(s.recheck), d.watchNetwork(s.kick)) {
+	for _, run := range append(s.more, s.run, d.watch, d.followBoot(nbft.Dir), d.watchExclusions(s.recheck), d.watchNetwork(s.kick)) {
 		wg.Go(func() { run(work) })
 	}
 	d.status.put(statusFiles, s.reload(), sd.SdNotifyReady)

@@ -39,7 +39,7 @@ func buildStafd(d *daemon) service {
 	f.Announce(server)
 	server.ServeControllers(f.View())
 	f.Observe(server)
-	reportBoot := func(list []finder.Candidate) { f.Report(finder.Firmware, list, true) }
+	reportBoot := func(list []finder.Candidate, complete bool) { f.Report(finder.Firmware, list, complete) }
 	return service{
 		run: func(ctx context.Context) { f.Run(ctx); store.Close() },
 		reload: func() string {
