@@ -117,6 +117,7 @@ func (v View) Pages(ctx context.Context) ([]bus.Page, error) {
 		if !v.f.sources.configured {
 			return reply{err: errUnconfigured} // what is known now is not all that will be
 		}
+		v.f.settle() // a source may just have been heard of which nothing has followed yet
 		pages := make([]bus.Page, 0, len(v.f.dcs))
 		for _, d := range v.f.dcs {
 			pages = append(pages, d.busPage())
