@@ -5,8 +5,10 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stas-go/stas/pkg/bus"
+	"github.com/stas-go/stas/pkg/config"
 	"github.com/stas-go/stas/pkg/kernel/fake"
 )
 
@@ -33,6 +35,33 @@ func TestPagesBetweenReportAndConsequence(t *testing.T) {
 		synctest.Wait()
 		if !slices.ContainsFunc(pages, func(p bus.Page) bool { return !p.Complete }) {
 			t.Errorf("all is known: %+v", pages)
+		}
+	})
+}
+
+// Until the boot table has been reported, where it is to be connected, not all pages are known.
+func TestPagesBeforeTheBootTable(t *testing.T) {
+	bubble(t, func(r *rig) {
+		configured(dc1)(r)
+		r.cfg.NBFT = config.NBFTConnect
+	}, func(r *rig) {
+		stands := func() bool {
+			pages, err := r.f.View().Pages(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			return slices.ContainsFunc(pages, func(p bus.Page) bool { return p.Key == sourcesKey && !p.Complete })
+		}
+		r.pass(time.Second)
+		r.f.Report(Firmware, nil, false)
+		r.pass(time.Second)
+		if !stands() {
+			t.Error("the boot table is not waited for")
+		}
+		r.f.Report(Firmware, nil, true)
+		r.pass(time.Second)
+		if stands() || !slices.Contains(r.removed, sourcesKey) {
+			t.Error("the boot table is waited for")
 		}
 	})
 }

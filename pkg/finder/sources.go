@@ -68,7 +68,14 @@ const hearing = 2 * time.Minute
 // could not be read, or a host name that has not led anywhere yet.
 func (f *Finder) unheard() bool {
 	return f.cfg.Incomplete || slices.ContainsFunc(f.cfg.Controllers, func(c config.Controller) bool { return c.HostName && len(f.sources.names[c.Traddr]) == 0 }) ||
-		time.Since(f.started) < hearing && (f.cfg.Zeroconf && !f.sources.spoken[Announced] || f.opts.Kickstart != nil && !f.sources.spoken[FibreChannel])
+		time.Since(f.started) < hearing && !f.heardOutside()
+}
+
+// heardOutside says whether all sources outside that are asked have reported.
+func (f *Finder) heardOutside() bool {
+	spoken := f.sources.spoken
+	return (!f.cfg.Zeroconf || spoken[Announced]) && (f.opts.Kickstart == nil || spoken[FibreChannel]) &&
+		(f.cfg.NBFT != config.NBFTConnect || spoken[Firmware])
 }
 
 // tellHeard tells when the page that stands for unheard sources is gone.

@@ -103,8 +103,7 @@ func (f *Finder) needless(ctrl *kernel.Controller, orphan bool) (server string, 
 // allKnown says whether everything that could name a controller has spoken: only then is a connection that
 // fits nothing one that nothing names.
 func (f *Finder) allKnown() bool {
-	if !f.scanned || !f.sources.configured || f.cfg.Incomplete || f.identity.Host.NQN == "" ||
-		f.cfg.Zeroconf && !f.sources.spoken[Announced] || f.opts.Kickstart != nil && !f.sources.spoken[FibreChannel] {
+	if !f.scanned || !f.sources.configured || f.cfg.Incomplete || f.identity.Host.NQN == "" || !f.heardOutside() {
 		return false
 	}
 	for name := range f.sources.names {
