@@ -103,7 +103,7 @@ func (b *Browser) publish() {
 	if b.truncated {
 		warnings = append(warnings, "more services are announced than can be handled: some are left out")
 	}
-	next := State{Epoch: b.set.epoch, Available: b.live && b.settled, Services: list, Warnings: warnings}
+	next := State{Epoch: b.set.epoch, Available: b.live && b.settled && !b.set.unknown(), Services: list, Warnings: warnings}
 	b.mu.Lock()
 	last := b.state
 	b.state = next

@@ -273,6 +273,27 @@ func TestLookupRetried(t *testing.T) {
 	w.until("the new address", func(s State) bool { return len(s.Services) == 1 && s.Services[0].Traddr == "10.9.9.9" })
 }
 
+// What is announced and could not be looked up yet is not known to lead nowhere: the list without it is not all there is.
+func TestUnresolvedIsNotAbsent(t *testing.T) {
+	bus := startBus(t)
+	f := serveAvahi(t, bus, func(f *fakeAvahi) {
+		f.items = dcs(2)
+		f.resolve = func(s avahi.Service, n int) (avahi.Service, error) {
+			if s.Name == "dc1" {
+				return s, errors.New("Timeout reached")
+			}
+			return answer(s, n)
+		}
+	})
+	w := browse(t, bus, nil)
+	w.until("the other service", func(s State) bool { return len(s.Services) == 1 })
+	w.never("a whole list", time.Second, func(s State) bool { return s.Available })
+	f.mu.Lock()
+	f.resolve = nil
+	f.mu.Unlock()
+	w.until("both services", fresh(2))
+}
+
 // A bad record is an answer, but no withdrawal: it changes nothing and is told once.
 func TestBadRecordChangesNothing(t *testing.T) {
 	bus := startBus(t)

@@ -18,6 +18,7 @@ type lookup struct {
 	err error
 	// answered says that Avahi did answer, and that err, if any, is about the content.
 	answered bool
+	nowhere  bool // Avahi did answer, and the answer leads nowhere
 }
 
 // lookAll looks up every announcement again.
@@ -76,6 +77,7 @@ func (e *epoch) look(in instance, fails int) {
 			r.answered = true
 			r.svc, r.err = serviceOf(in, answer, on)
 		}
+		r.nowhere = r.err != nil
 	}
 	e.lookups <- r
 }
@@ -89,8 +91,13 @@ func (e *epoch) looked(r lookup) {
 	} else {
 		e.stall.Reset(e.b.t.call)
 	}
-	if known := e.b.set.entries[r.in]; known == nil {
+	known := e.b.set.entries[r.in]
+	if known == nil {
 		return
+	}
+	if r.nowhere && !known.unusable {
+		known.unusable = true
+		e.dirty()
 	}
 	switch {
 	case r.err == nil:

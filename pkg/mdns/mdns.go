@@ -74,8 +74,8 @@ type Service struct {
 type State struct {
 	// Epoch counts the Avahi instances met; it grows with each restart of Avahi or of the bus.
 	Epoch uint64
-	// Available says that Avahi answers and has finished its first look around, so
-	// that a service that is not listed is really not announced. While it is
+	// Available says that Avahi answers, has finished its first look around, and has told of all
+	// that is announced what it leads to, so that a service that is not listed is really not announced. While it is
 	// false, absence means nothing.
 	Available bool
 	// Services is sorted and has each transport, address, port, NQN and interface once.

@@ -21,6 +21,7 @@ type entry struct {
 	seen     uint64  // epoch of the last announcement
 	resolved uint64  // epoch in which svc was learned; 0 while there is none
 	svc      Service // with Stale false
+	unusable bool    // Avahi has answered, with nothing of use
 }
 
 func newSet(limit int) *set {
@@ -69,6 +70,16 @@ func (s *set) settle() []instance {
 		}
 	}
 	return gone
+}
+
+// unknown says that there is an announcement of this epoch of which nobody knows what it leads to.
+func (s *set) unknown() bool {
+	for _, e := range s.entries {
+		if e.seen == s.epoch && e.resolved == 0 && !e.unusable {
+			return true
+		}
+	}
+	return false
 }
 
 // full says that announcements of this epoch were refused.
