@@ -3,7 +3,9 @@ package daemon
 import (
 	"log/slog"
 	"os"
+	"os/signal"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/stas-go/stas/pkg/journal"
 )
@@ -39,6 +41,9 @@ func (t *tracing) LogLevel() string { return t.level.Level().String() }
 // configure applies the configuration's tron.
 func (t *tracing) configure(on bool) { t.SetTron(on || t.asked.Load()) }
 
+// newLog gives the log of a daemon. That nobody reads it any more, as when the journal is stopped, must not end the daemon: the Go runtime
+// would, by SIGPIPE, whatever systemd has set, and to systemd that is no failure after which it starts a daemon anew.
 func newLog(t *tracing, prefixed bool) *slog.Logger {
+	signal.Ignore(syscall.SIGPIPE)
 	return slog.New(journal.NewHandler(os.Stderr, &t.level, prefixed || journal.Connected()))
 }
