@@ -54,7 +54,8 @@ func newServer(name, path, xml string, opts Options, d Debug, ifaces ...string) 
 }
 
 // Settled is closed as soon as it is known whether the bus is there and the name
-// ours; a daemon need not wait longer than that before it starts its work.
+// ours; a daemon need not wait longer than that before it starts its work. Where another
+// process has the name it stays open, as then there is no work to start.
 func (s *server) Settled() <-chan struct{} { return s.settled }
 
 // Connected says whether the server has its name on the bus now.
@@ -69,12 +70,13 @@ func (s *server) DebugChanged() {
 // Run serves until ctx ends and returns nil then. When another process has the name,
 // it returns an [ErrNameTaken] that says which. Everything else is retried.
 func (s *server) Run(ctx context.Context) error {
-	defer s.settle.Do(func() { close(s.settled) })
 	return keepUp(ctx, s.log.With("name", s.name), func() (bool, error) {
 		served, err := s.serve(ctx)
 		s.connected.Store(false)
 		s.out.reset(false)
-		s.settle.Do(func() { close(s.settled) })
+		if !errors.Is(err, ErrNameTaken) {
+			s.settle.Do(func() { close(s.settled) })
+		}
 		return served, err
 	})
 }

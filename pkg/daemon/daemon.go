@@ -29,6 +29,8 @@ type program struct {
 
 // service is a daemon's own part, wired up.
 type service struct {
+	bus     func(context.Context)       // runs before all else, as it ends the process where another one is the daemon
+	alone   <-chan struct{}             // closed once it is known that no other one is, or that it cannot be known
 	run     func(context.Context)       // works until the context ends
 	reload  func() (status string)      // reads files and puts them in force; called on one goroutine only
 	alive   func(context.Context) error // nil when the event loop answers
@@ -99,6 +101,11 @@ func (p program) execute() int {
 // finished by the worker process.
 const stopWithin = 3 * time.Second
 
+// aloneWithin bounds how long a daemon waits to know that it is the only one: a bus that does not answer must not hold the storage up.
+// Beside another daemon nothing may be begun. It may have been started by hand, with another configuration, and would
+// disconnect what that does not name.
+const aloneWithin = 3 * time.Second
+
 // serve runs the daemon until it is told to stop.
 func (p program) serve(ctx context.Context, o options) error {
 	kernel.KeepMemory()
@@ -134,6 +141,14 @@ func (p program) serve(ctx context.Context, o options) error {
 	s := p.build(d)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
+	wg.Go(func() { s.bus(work) })
+	select {
+	case <-ctx.Done():
+		cancel()
+		return nil
+	case <-s.alone:
+	case <-time.After(aloneWithin):
+	}
 	for _, run := range append(s.more, s.run, d.watch, d.followBoot(nbft.Dir), d.watchExclusions(s.recheck), d.watchNetwork(s.kick)) {
 		wg.Go(func() { run(work) })
 	}

@@ -32,6 +32,7 @@ func buildStacd(d *daemon) service {
 	server.ServeControllers(c.View())
 	c.Observe(server)
 	return service{
+		bus: d.serveBus(server.Run), alone: server.Settled(),
 		run: c.Run,
 		reload: func() string {
 			cfg, problems := source.Load()
@@ -47,6 +48,6 @@ func buildStacd(d *daemon) service {
 		alive:   c.View().Alive,
 		recheck: c.Recheck,
 		kick:    c.Kick,
-		more:    []func(context.Context){d.serveBus(server.Run), d.serveBus(pages.Run), d.watchIdentity, old.run},
+		more:    []func(context.Context){d.serveBus(pages.Run), d.watchIdentity, old.run},
 	}
 }

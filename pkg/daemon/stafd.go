@@ -41,6 +41,7 @@ func buildStafd(d *daemon) service {
 	f.Observe(server)
 	reportBoot := func(list []finder.Candidate, complete bool) { f.Report(finder.Firmware, list, complete) }
 	return service{
+		bus: d.serveBus(server.Run), alone: server.Settled(),
 		run: func(ctx context.Context) { f.Run(ctx); store.Close() },
 		reload: func() string {
 			cfg, problems := source.Load()
@@ -59,6 +60,6 @@ func buildStafd(d *daemon) service {
 		recheck: f.Recheck,
 		kick:    func() { d.renewBoot(reportBoot); f.Kick() },
 		closing: f.View().Close,
-		more:    []func(context.Context){d.serveBus(server.Run), d.watchIdentity, mdns.run, old.run},
+		more:    []func(context.Context){d.watchIdentity, mdns.run, old.run},
 	}
 }

@@ -1,0 +1,41 @@
+package daemon
+
+import (
+	"context"
+	"runtime"
+	rtdebug "runtime/debug"
+	"testing"
+	"time"
+)
+
+// A second daemon, started by hand, does nothing before it knows that it is the only one: with another configuration it would
+// disconnect what the first one was told to connect.
+func TestNothingBeforeAlone(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	defer rtdebug.SetGCPercent(rtdebug.SetGCPercent(100))
+	t.Setenv("NOTIFY_SOCKET", "")
+	served := func(alone chan struct{}) (worked bool) {
+		ctx, cancel := context.WithTimeout(t.Context(), aloneWithin/4)
+		defer cancel()
+		at := make(chan string, 2)
+		wait := func(ctx context.Context) { <-ctx.Done() }
+		p := program{name: "stas-test", build: func(*daemon) service {
+			return service{bus: wait, alone: alone, recheck: func() {}, kick: func() {}, alive: func(context.Context) error { return nil },
+				run:    func(ctx context.Context) { at <- "run"; wait(ctx) },
+				reload: func() string { at <- "reload"; return "" }}
+		}}
+		if err := p.serve(ctx, options{}); err != nil {
+			t.Skip(err) // no kernel events here
+		}
+		return len(at) > 0
+	}
+	never, now := make(chan struct{}), make(chan struct{})
+	close(now)
+	if served(never) {
+		t.Error("it worked beside another daemon")
+	}
+	began := time.Now()
+	if !served(now) {
+		t.Errorf("it did nothing in %v though it was alone", time.Since(began))
+	}
+}
