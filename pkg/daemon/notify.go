@@ -42,8 +42,16 @@ func (s *status) put(part int, text string, more ...string) {
 			texts = append(texts, p)
 		}
 	}
-	s.tell(append(more, "STATUS="+strings.Join(texts, "; "))...)
+	text = strings.Join(texts, "; ")
+	if len(text) > maxStatus {
+		text = strings.ToValidUTF8(text[:maxStatus], "") + "..."
+	}
+	s.tell(append(more, "STATUS="+text)...)
 }
+
+// maxStatus bounds what is told. systemd drops a message of more than 4 KiB whole (NOTIFY_BUFFER_MAX), and READY=1 with it; and
+// the text of a problem may be that long, as it may name a file.
+const maxStatus = 2048
 
 func tell(lines ...string) { _, _ = sd.SdNotify(false, strings.Join(lines, "\n")) }
 

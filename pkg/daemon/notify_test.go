@@ -6,9 +6,11 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // The watchdog is told for as long as the loop answers, and not once it hangs.
@@ -80,5 +82,28 @@ func TestStatusLine(t *testing.T) {
 		if got := statusLine("what", tt.problems, tt.more...); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
+	}
+}
+
+// systemd drops a message that is longer than a page (NOTIFY_BUFFER_MAX), and READY=1 with it: a long text of a problem would have the
+// daemon killed while it starts, again and again.
+func TestStatusFitsIntoAMessage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	s := status{tell: tell}
+	s.put(statusFiles, "ü"+strings.Repeat("é", 5000), "READY=1")
+	buf := make([]byte, 1<<16)
+	_ = systemd.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, err := systemd.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n >= 4096 || !utf8.Valid(buf[:n]) || !strings.HasPrefix(string(buf[:n]), "READY=1\nSTATUS=üé") {
+		t.Errorf("told %d bytes", n)
 	}
 }
