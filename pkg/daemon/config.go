@@ -57,18 +57,23 @@ func (d *daemon) serveBus(run func(context.Context) error) func(context.Context)
 	}
 }
 
-// watchIdentity asks for a reload when the host identity becomes another one.
-func (d *daemon) watchIdentity(ctx context.Context) {
-	updates, err := config.WatchIdentity(ctx, sysConf, etcNVMe)
+// watchIdentity asks for a reload when the host identity becomes another one than it is at the time of the call, which so has to
+// come before the first reading: a change between the two is one too many then, and none is missed.
+func (d *daemon) watchIdentity(ctx context.Context) func(context.Context) {
+	updates, err := config.WatchIdentity(ctx, d.identity.SysConf, d.identity.Dir)
 	if err != nil {
 		d.log.Warn("a changed host identity will need a reload", "error", err)
-		return
 	}
-	for range updates {
-		d.log.Info("the host identity has changed")
-		select {
-		case d.again <- struct{}{}:
-		default: // one is due already
+	return func(context.Context) {
+		if err != nil {
+			return
+		}
+		for range updates {
+			d.log.Info("the host identity has changed")
+			select {
+			case d.again <- struct{}{}:
+			default: // one is due already
+			}
 		}
 	}
 }

@@ -48,6 +48,6 @@ func buildStacd(d *daemon) service {
 		alive:   c.View().Alive,
 		recheck: c.Recheck,
 		kick:    c.Kick,
-		more:    []func(context.Context){d.serveBus(pages.Run), d.watchIdentity, old.run},
+		more:    []func(context.Context){d.serveBus(pages.Run), old.run},
 	}
 }

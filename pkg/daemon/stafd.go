@@ -60,6 +60,6 @@ func buildStafd(d *daemon) service {
 		recheck: f.Recheck,
 		kick:    func() { d.renewBoot(reportBoot); f.Kick() },
 		closing: f.View().Close,
-		more:    []func(context.Context){d.watchIdentity, mdns.run, old.run},
+		more:    []func(context.Context){mdns.run, old.run},
 	}
 }
