@@ -149,7 +149,7 @@ func (p program) serve(ctx context.Context, o options) error {
 	case <-s.alone:
 	case <-time.After(aloneWithin):
 	}
-	for _, run := range append(s.more, s.run, d.watch, d.followBoot(nbft.Dir), d.watchIdentity(work), d.watchExclusions(s.recheck), d.watchNetwork(s.kick)) {
+	for _, run := range append(s.more, s.run, d.watch, d.followBoot(nbft.Dir), d.watchIdentity(work), d.watchExclusions(work, s.recheck), d.watchNetwork(s.kick)) {
 		wg.Go(func() { run(work) })
 	}
 	d.status.put(statusFiles, s.reload(), sd.SdNotifyReady)

@@ -27,12 +27,15 @@ func openUevents() (*uevent.Monitor, error) {
 	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems(), Paths: kernel.DevicePaths()})
 }
 
-// watchExclusions has changed called whenever the host-wide exclusion list changes.
-func (d *daemon) watchExclusions(changed func()) func(context.Context) {
-	return func(ctx context.Context) {
-		updates, err := d.hostWide.Watch(ctx, 0)
+// watchExclusions has changed called whenever the host-wide exclusion list changes from what it is at the time of the call, which so
+// has to come before anything is held against the list.
+func (d *daemon) watchExclusions(ctx context.Context, changed func()) func(context.Context) {
+	updates, err := d.hostWide.Watch(ctx, 0)
+	if err != nil {
+		d.log.Warn("cannot watch the host-wide exclusion list; it is still read before every attempt", "error", err)
+	}
+	return func(context.Context) {
 		if err != nil {
-			d.log.Warn("cannot watch the host-wide exclusion list; it is still read before every attempt", "error", err)
 			return
 		}
 		for range updates {
