@@ -17,12 +17,19 @@ func TestNothingBeforeAlone(t *testing.T) {
 	served := func(alone chan struct{}) (worked bool) {
 		ctx, cancel := context.WithTimeout(t.Context(), aloneWithin/4)
 		defer cancel()
-		at := make(chan string, 2)
+		at := make(chan string, 1)
 		wait := func(ctx context.Context) { <-ctx.Done() }
+		read := false
+		bus := func(ctx context.Context) {
+			if !read {
+				t.Error("asked before it has read its configuration, it would say that it knows nothing")
+			}
+			wait(ctx)
+		}
 		p := program{name: "stas-test", build: func(*daemon) service {
-			return service{bus: wait, alone: alone, recheck: func() {}, kick: func() {}, alive: func(context.Context) error { return nil },
+			return service{bus: bus, alone: alone, recheck: func() {}, kick: func() {}, alive: func(context.Context) error { return nil },
 				run:    func(ctx context.Context) { at <- "run"; wait(ctx) },
-				reload: func() string { at <- "reload"; return "" }}
+				reload: func() string { read = true; return "" }}
 		}}
 		if err := p.serve(ctx, options{}); err != nil {
 			t.Skip(err) // no kernel events here

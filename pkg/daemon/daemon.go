@@ -140,6 +140,8 @@ func (p program) serve(ctx context.Context, o options) error {
 
 	s := p.build(d)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	parts := append(s.more, s.run, d.watch, d.watchIdentity(work), d.watchExclusions(work, s.recheck), d.watchNetwork(s.kick))
+	files := s.reload() // what it posts waits for the event loop, before anything that somebody asks on the bus
 	var wg sync.WaitGroup
 	wg.Go(func() { s.bus(work) })
 	select {
@@ -149,10 +151,10 @@ func (p program) serve(ctx context.Context, o options) error {
 	case <-s.alone:
 	case <-time.After(aloneWithin):
 	}
-	for _, run := range append(s.more, s.run, d.watch, d.followBoot(nbft.Dir), d.watchIdentity(work), d.watchExclusions(work, s.recheck), d.watchNetwork(s.kick)) {
+	for _, run := range parts {
 		wg.Go(func() { run(work) })
 	}
-	d.status.put(statusFiles, s.reload(), sd.SdNotifyReady)
+	d.status.put(statusFiles, files, sd.SdNotifyReady)
 	wg.Go(func() { d.notify.watchdog(work, s.alive) })
 	for ctx.Err() == nil {
 		select {

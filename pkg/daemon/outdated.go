@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type outdated struct {
 	log    *slog.Logger
 	status *status
 	now    chan int // how many there are; holds the last number only
+
+	running atomic.Bool
 
 	mu   sync.Mutex
 	said int // how many of them the journal names
@@ -43,6 +46,7 @@ func (o *outdated) changed(n int) {
 }
 
 func (o *outdated) run(ctx context.Context) {
+	o.running.Store(true)
 	var due <-chan time.Time
 	count := 0
 	for {
@@ -77,6 +81,13 @@ func waiting(n int) string {
 		return ""
 	}
 	return count(n, "connection waits", "connections wait") + " for a reconnect to use changed parameters"
+}
+
+// reloaded says it at once, but for the first reading, before which nothing was found.
+func (o *outdated) reloaded() {
+	if o.running.Load() {
+		o.say(context.Background())
+	}
 }
 
 // say names them in the journal.

@@ -42,7 +42,7 @@ func buildStacd(d *daemon) service {
 			who := d.loadIdentity()
 			id.set(who)
 			c.Configure(cfg, who)
-			old.say(context.Background())
+			old.reloaded()
 			return statusLine(count(len(cfg.Controllers), "configured I/O controller", "configured I/O controllers"), len(problems), unusable(problems), who.Missing)
 		},
 		alive:   c.View().Alive,

@@ -51,7 +51,7 @@ func buildStafd(d *daemon) service {
 			who := d.loadIdentity()
 			id.set(who)
 			f.Configure(cfg, who)
-			old.say(context.Background())
+			old.reloaded()
 			d.wantBoot(reportBoot, cfg.NBFT)
 			mdns.enable(cfg.Zeroconf)
 			return statusLine(count(len(cfg.Controllers), "configured discovery controller", "configured discovery controllers"), len(problems), unusable(problems), who.Missing)
