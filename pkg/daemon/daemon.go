@@ -140,7 +140,7 @@ func (p program) serve(ctx context.Context, o options) error {
 
 	s := p.build(d)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	parts := append(s.more, s.run, d.watch, d.watchIdentity(work), d.watchExclusions(work, s.recheck), d.watchNetwork(s.kick))
+	parts := append(s.more, s.run, d.watch, d.followBoot(nbft.Dir), d.watchIdentity(work), d.watchExclusions(work, s.recheck), d.watchNetwork(s.kick))
 	files := s.reload() // what it posts waits for the event loop, before anything that somebody asks on the bus
 	var wg sync.WaitGroup
 	wg.Go(func() { s.bus(work) })

@@ -191,14 +191,16 @@ func (f *Finder) own(d *dc) bool {
 		if f.sched.Busy(d.id()) || !d.live() {
 			return false // whoever makes it is about to register it
 		}
-		if err := f.stillThere(d.device.Name, d.device.Inode); err != nil { // another that has the name now is not ours to claim
-			if errors.Is(err, kernel.ErrGone) { // else a look would fail too, and lead here at once
-				f.look(d)
-			}
+		err := f.stillThere(d.device.Name, d.device.Inode)
+		if errors.Is(err, kernel.ErrGone) { // another that has the name now is not ours to claim
+			f.look(d)
 			f.claimLater(d)
 			return false
 		}
-		if _, err := f.opts.Ownership.Claim(d.device.Name, cmp.Or(d.target().Owner, Owner)); err != nil && !errors.Is(err, registry.ErrOwned) {
+		if err == nil {
+			_, err = f.opts.Ownership.Claim(d.device.Name, cmp.Or(d.target().Owner, Owner))
+		}
+		if err != nil && !errors.Is(err, registry.ErrOwned) {
 			if !d.unclaimed {
 				d.unclaimed = true
 				f.log.Warn("cannot register ownership of the connection", "device", d.device.Name, "error", err)
