@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -87,7 +88,7 @@ func Walk(ctx context.Context, o Options) (*Page, error) {
 	if o.MaxEntries <= 0 {
 		o.MaxEntries = defaultMaxEntries
 	}
-	w := walker{Options: o, seen: make(map[target]bool), read: make(map[string][]*Page), pages: 1, left: o.MaxEntries}
+	w := walker{Options: o, seen: make(map[target]bool), read: make(map[content]*Page), pages: 1, left: o.MaxEntries}
 	first := target{netip.AddrPortFrom(o.Addr.Addr().Unmap(), o.Addr.Port()), o.NQN}
 	w.seen[first] = true
 	root := w.visit(ctx, first, nil)
@@ -115,10 +116,20 @@ type target struct {
 	nqn  string
 }
 
+// content is what tells pages apart: the NQN that the controller gives itself, the generation, and a hash of the entries.
+// To compare each page with all others of its name would let a fabric keep us busy for minutes.
+type content struct {
+	nqn     string
+	genctr  uint64
+	entries uint64
+}
+
+var seed = maphash.MakeSeed()
+
 type walker struct {
 	Options
 	seen map[target]bool
-	read map[string][]*Page // by the NQN that the controller gives itself
+	read map[content]*Page
 
 	pages   int             // how many were read
 	omitted map[target]bool // who was not read as there is too much
@@ -240,13 +251,19 @@ func (w *walker) note(t target, p *Page) {
 	if p.Log == nil {
 		return
 	}
-	for _, other := range w.read[nqn] {
-		if p.Log.GenCtr == other.Log.GenCtr && slices.EqualFunc(p.Log.Entries, other.Log.Entries, sameEntry) {
-			p.Same = other
-			return
-		}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, e := range p.Log.Entries {
+		maphash.WriteComparable(&h, object(e)) // what a host looks at
 	}
-	w.read[nqn] = append(w.read[nqn], p)
+	this := content{nqn, p.Log.GenCtr, h.Sum64()}
+	other := w.read[this]
+	switch {
+	case other == nil:
+		w.read[this] = p
+	case slices.EqualFunc(p.Log.Entries, other.Log.Entries, sameEntry):
+		p.Same = other
+	}
 }
 
 // sameEntry compares what a host looks at; extended attributes are not asked for here.
