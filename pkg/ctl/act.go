@@ -42,11 +42,16 @@ const selectorHelp = "SELECTOR is a device name (nvme3), an NQN, or an address w
 
 // say tells what happened to a controller, in the form that was asked for.
 func (t *tool) say(w io.Writer, r *row, what string) error {
+	var err error
 	if t.output == "json" {
-		return writeJSON(w, bus.Object{{Name: "Key", Value: r.key}, {Name: "Device", Value: r.device}, {Name: "Result", Value: what}})
+		err = writeJSON(w, bus.Object{{Name: "Key", Value: r.key}, {Name: "Device", Value: r.device}, {Name: "Result", Value: what}})
+	} else {
+		_, err = fmt.Fprintf(w, "%s: %s\n", r.title(), what)
 	}
-	_, err := fmt.Fprintf(w, "%s: %s\n", r.title(), what)
-	return err
+	if err != nil {
+		return plainError{err}
+	}
+	return nil
 }
 
 // simple makes a command that only asks, as what follows is watched better elsewhere.

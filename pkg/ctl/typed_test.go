@@ -355,3 +355,24 @@ func TestErrorsThatAreNotOfTheQuestion(t *testing.T) {
 		t.Errorf("an attempt that fails: status %d, %s", status, errs)
 	}
 }
+
+// full is an output that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// Lines that cannot be written are no reason to go on as if they had been, nor the fault of stacd.
+func TestOutputThatTakesNothing(t *testing.T) {
+	opts, _, _ := typedFabric(t)
+	for _, args := range [][]string{{"watch"}, {"watch", "-o", "json"}, {"reconnect", "nvme1"}, {"reconnect", "nvme9", "-o", "json"}, {"ls"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		root := Stacctl(opts)
+		root.SetOut(full{})
+		root.SetArgs(args)
+		err := root.ExecuteContext(ctx)
+		if ctx.Err() != nil || err == nil || err.Error() != "no space left on device" {
+			t.Errorf("%v: %v, %v", args, err, ctx.Err())
+		}
+		cancel()
+	}
+}

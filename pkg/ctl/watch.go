@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -20,17 +21,19 @@ func (t *tool) watch() *cobra.Command {
 			"With -o json each line is a JSON object.",
 		Args: noArguments, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w := &watcher{tool: t, out: cmd.OutOrStdout(), now: time.Now}
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			w := &watcher{tool: t, out: cmd.OutOrStdout(), now: time.Now, stop: stop}
 			var err error
 			if t.daemon == "stafd" {
-				err = bus.WatchDiscoveryControllers(cmd.Context(), t.opts, func(c bus.Change[bus.DiscoveryController]) {
+				err = bus.WatchDiscoveryControllers(ctx, t.opts, func(c bus.Change[bus.DiscoveryController]) {
 					tellChange(w, c, discoveryRow)
 				})
 			} else {
-				err = bus.WatchIOControllers(cmd.Context(), t.opts, func(c bus.Change[bus.IOController]) { tellChange(w, c, ioRow) })
+				err = bus.WatchIOControllers(ctx, t.opts, func(c bus.Change[bus.IOController]) { tellChange(w, c, ioRow) })
 			}
-			if err == nil {
-				err = w.err
+			if w.err != nil {
+				return w.err
 			}
 			return t.explain(err)
 		},
@@ -40,10 +43,11 @@ func (t *tool) watch() *cobra.Command {
 // watcher prints changes. It is told of them by one goroutine.
 type watcher struct {
 	*tool
-	out io.Writer
-	now func() time.Time
-	mu  sync.Mutex
-	err error // of the output
+	out  io.Writer
+	now  func() time.Time
+	stop func() // ends the watch
+	mu   sync.Mutex
+	err  error // of the output, which ends it
 }
 
 // times are the properties that change with others, and tell nothing on a line.
@@ -119,8 +123,11 @@ func (w *watcher) line(what string, r *row, properties bus.Object, words string)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, err := w.out.Write(line); err != nil && w.err == nil {
-		w.err = err
+	if w.err != nil {
+		return
+	}
+	if _, w.err = w.out.Write(line); w.err != nil {
+		w.stop()
 	}
 }
 
