@@ -152,7 +152,13 @@ func (p *Page) branch(b *strings.Builder, indent string) {
 			add(fmt.Sprintf("%d entries make no sense", p.Log.Dropped), nil)
 		}
 	}
-	for _, r := range p.Referrals {
+	referrals := p.Referrals
+	if referrals == nil && p.Same == nil { // the walk was not recursive
+		for _, e := range p.referrals() {
+			referrals = append(referrals, Referral{Entry: e, Reason: "referral"})
+		}
+	}
+	for _, r := range referrals {
 		if r.Page != nil {
 			add(r.Page.address()+" "+r.Page.describe(), func(indent string) { r.Page.branch(b, indent) })
 			continue
@@ -214,7 +220,7 @@ type (
 		SameAs     string            `json:"same-as,omitempty"`
 		Generation *uint64           `json:"genctr,omitempty"`
 		Dropped    int               `json:"dropped,omitempty"`
-		Records    []entryObject     `json:"records,omitempty"`
+		Records    []entryObject     `json:"records,omitzero"`
 		Referrals  []*referralObject `json:"referrals,omitempty"`
 	}
 	referralObject struct {
@@ -250,7 +256,7 @@ func (p *Page) object() *pageObject {
 		o.SameAs = p.Same.address()
 	}
 	if p.Log != nil {
-		o.Generation, o.Dropped = &p.Log.GenCtr, p.Log.Dropped
+		o.Generation, o.Dropped, o.Records = &p.Log.GenCtr, p.Log.Dropped, []entryObject{}
 		for _, e := range p.Log.Entries {
 			o.Records = append(o.Records, object(e))
 		}

@@ -392,3 +392,29 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("gave %+v, %v", root, err)
 	}
 }
+
+// Without -r the tree tells of the referrals all the same, and a page without entries has records: none.
+func TestNotRecursive(t *testing.T) {
+	f := start(t, fmt.Sprintf(fabric, closedPort(t)))
+	o := options(f, "p1")
+	o.Recursive = false
+	root, err := discover.Walk(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := discover.WriteTree(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "─ "+f.Addr("p2").String()+" nqn.2024-01.org.example:a (referral)\n") {
+		t.Errorf("tree lacks the referral:\n%s", b.String())
+	}
+	b.Reset()
+	root.Log.Entries = nil
+	if err := discover.WriteJSON(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), `"records": []`) {
+		t.Errorf("JSON has no records:\n%s", b.String())
+	}
+}
