@@ -43,14 +43,22 @@ func Usage(err error) error { return fmt.Errorf("%w: %w", errUsage, err) }
 // status: 0 for success, 1 for failure, 2 for a wrong command line.
 func Run(ctx context.Context, root *cobra.Command) int {
 	cmd, err := root.ExecuteContextC(ctx)
+	text := ""
+	if err != nil {
+		lines := strings.Split(err.Error(), "\n") // of several controllers, each has one
+		for i := range lines {
+			lines[i] = printable(lines[i])
+		}
+		text = strings.Join(lines, "\n")
+	}
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage), strings.HasPrefix(err.Error(), "required flag"): // cobra has no value for it
-		fmt.Fprintf(root.ErrOrStderr(), "%s: %v\nTry '%s --help'.\n", root.Name(), err, cmd.CommandPath())
+		fmt.Fprintf(root.ErrOrStderr(), "%s: %s\nTry '%s --help'.\n", root.Name(), text, cmd.CommandPath())
 		return 2
 	}
-	fmt.Fprintf(root.ErrOrStderr(), "%s: %v\n", root.Name(), err)
+	fmt.Fprintf(root.ErrOrStderr(), "%s: %s\n", root.Name(), text)
 	return 1
 }
 

@@ -376,3 +376,17 @@ func TestOutputThatTakesNothing(t *testing.T) {
 		cancel()
 	}
 }
+
+// What went wrong may quote what somebody on the network has said.
+func TestErrorsAreHarmless(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	stac.mu.Lock()
+	stac.fails = errors.New("refused\x1b[2J\u202e")
+	stac.mu.Unlock()
+	if _, errs, status := run(t, Stacctl(opts), "reconnect", "192.0.2.3"); status != 1 || !strings.Contains(errs, "refused?[2J?\n") {
+		t.Errorf("status %d, %q", status, errs)
+	}
+	if _, errs, _ := run(t, Stacctl(opts), "reconnect", "nqn.2026-01.test:a"); strings.Count(errs, "\n") != 3 {
+		t.Errorf("a list of two is\n%s", errs)
+	}
+}
