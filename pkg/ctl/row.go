@@ -62,8 +62,13 @@ func (t *tool) rows(ctx context.Context, c *bus.Client) ([]row, bool, error) {
 	return rows, ok, err
 }
 
+// title names a controller in one line. What has no device is told from others with its address by where it begins.
 func (r *row) title() string {
-	return printable(titleOf(r.device, r.id.Transport, r.id.Traddr, r.id.Trsvcid, r.id.SubsysNQN))
+	title := titleOf(r.device, r.id.Transport, r.id.Traddr, r.id.Trsvcid, r.id.SubsysNQN)
+	if from := strings.TrimSpace(r.id.HostTraddr + " " + r.id.HostIface); from != "" && r.device == "" {
+		title += "  from " + from
+	}
+	return printable(title)
 }
 
 // cell gives a column by the key that the dictionaries of nvme-stas 2.x have for it.

@@ -390,3 +390,21 @@ func TestErrorsAreHarmless(t *testing.T) {
 		t.Errorf("a list of two is\n%s", errs)
 	}
 }
+
+// Two ways to one address differ in where they begin: without a device nothing else tells them apart.
+func TestTwoWaysToOneAddress(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	stac.mu.Lock()
+	other := stac.list[2]
+	other.Key, other.ID.HostIface, other.ID.HostTraddr = "i5", "eth1", "192.0.2.78"
+	stac.list = append(stac.list, other)
+	stac.mu.Unlock()
+	_, errs, _ := run(t, Stacctl(opts), "reconnect", "192.0.2.3")
+	out, _, _ := run(t, Stacctl(opts), "status")
+	_, trouble, _ := strings.Cut(out, "last errors")
+	for _, text := range []string{errs, trouble} {
+		if !strings.Contains(text, "nqn.2026-01.test:b  from eth0\n") || !strings.Contains(text, "nqn.2026-01.test:b  from 192.0.2.78 eth1\n") {
+			t.Errorf("which is which:\n%s", text)
+		}
+	}
+}
