@@ -75,7 +75,10 @@ const (
 	defaultWait = 90 * time.Second // the kernel gives up an admin command after 60 s
 )
 
-var errNotInTime = errors.New("it is not done yet; stacctl watch and the journal tell more")
+var (
+	errNotInTime   = errors.New("it is not done yet; stacctl watch and the journal tell more")
+	errInterrupted = errors.New("interrupted; stacd goes on, and stacctl watch and the journal tell more")
+)
 
 // reconnect is stacctl reconnect: each is live again before the next goes, so that no subsystem loses
 // all its paths at once.
@@ -150,6 +153,8 @@ func await(ctx context.Context, c *bus.Client, key string, begun time.Time, wait
 	for {
 		now, err := c.IOController(ctx, key)
 		switch {
+		case ctx.Err() != nil:
+			return now, errInterrupted
 		case err != nil || wait == 0 || done(&now):
 			return now, err
 		case now.LastErrorTime.After(begun):
@@ -159,7 +164,7 @@ func await(ctx context.Context, c *bus.Client, key string, begun time.Time, wait
 		}
 		select {
 		case <-ctx.Done():
-			return now, ctx.Err()
+			return now, errInterrupted
 		case <-time.After(lookAgain):
 		}
 	}

@@ -152,13 +152,15 @@ func (t *tool) explain(err error) error {
 		return fmt.Errorf("%s is not running: systemctl start %s", t.daemon, t.daemon)
 	case errors.Is(err, bus.ErrNoBus):
 		return fmt.Errorf("cannot reach %s: %w: systemctl start dbus", t.daemon, err)
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted")
 	case errors.Is(err, bus.ErrNotPermitted) && os.Geteuid() != 0:
 		return fmt.Errorf("%w: try again as root", err)
 	}
 	if errors.As(err, new(plainError)) {
 		return err
 	}
-	for _, own := range []error{errNoController, errSeveral, errNoneSelected, errSeveralSelected, errOldDaemon, errNotInTime} {
+	for _, own := range []error{errNoController, errSeveral, errNoneSelected, errSeveralSelected, errOldDaemon, errNotInTime, errInterrupted} {
 		if errors.Is(err, own) {
 			return err
 		}

@@ -408,3 +408,26 @@ func TestTwoWaysToOneAddress(t *testing.T) {
 		}
 	}
 }
+
+// Who interrupts a wait is not told that stacd could not be asked: it was, and is at it.
+func TestInterruptedWait(t *testing.T) {
+	opts, _, stac := typedFabric(t)
+	stac.mu.Lock()
+	stac.slow = true
+	stac.mu.Unlock()
+	for _, what := range []string{"reconnect", "disconnect"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		root := Stacctl(opts)
+		var errs strings.Builder
+		root.SetErr(&errs)
+		root.SetArgs([]string{what, "nvme1"})
+		stac.mu.Lock()
+		tell := stac.tell
+		stac.tell = func(key string) { tell(key); time.AfterFunc(200*time.Millisecond, cancel) }
+		stac.mu.Unlock()
+		if status := Run(ctx, root); status != 1 || !strings.Contains(errs.String(), "interrupted; ") || strings.Contains(errs.String(), "cannot ask") {
+			t.Errorf("%s: status %d, %s", what, status, errs.String())
+		}
+		cancel()
+	}
+}
