@@ -65,7 +65,7 @@ func (c *Connector) state(i *ioc, s schedule.Status) string {
 	switch {
 	case s.State == schedule.Connecting:
 		return stateConnecting
-	case c.sched.Busy(i.id):
+	case c.sched.Busy(i.id), i.object.parts:
 		return stateDisconnecting
 	case off && i.device == nil:
 		return stateDisconnected

@@ -302,7 +302,7 @@ func (c *Connector) unbind(i *ioc) {
 // release takes the connection of i away from it.
 func (c *Connector) release(i *ioc) {
 	delete(c.bound, i.device.Name)
-	i.device, i.ours, i.foreign, i.live = nil, false, "", false
+	i.device, i.ours, i.foreign, i.live, i.object.parts = nil, false, "", false, false
 	c.count(i)
 }
 

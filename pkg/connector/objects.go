@@ -40,6 +40,7 @@ type objects struct {
 type objectState struct {
 	key   string
 	again bool // its disconnect was asked for in order to connect it anew
+	parts bool // its disconnect was asked for, and is yet to be seen
 	live  bool // as was last told
 	given bool // as was last told
 	dated bool // counted in objects.outdated
@@ -161,7 +162,7 @@ func (c *Connector) freedOnRequest(id tid.TID, err error) {
 	if i == nil || err == nil {
 		return
 	}
-	i.object.again = false
+	i.object.again, i.object.parts = false, false
 	i.object.failed = &failedDisconnect{err, time.Now()}
 	delete(c.objects.off, id)
 }
@@ -230,6 +231,7 @@ func (c *Connector) part(i *ioc) error {
 		return err
 	}
 	c.sched.Disconnect(i.id, kernel.DisconnectRequest{Name: i.device.Name, Expect: i.device.Identity()})
+	i.object.parts = true
 	return nil
 }
 

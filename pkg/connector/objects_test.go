@@ -433,3 +433,27 @@ func TestDisconnectBeforeItIsSeen(t *testing.T) {
 		}
 	})
 }
+
+// stacctl reconnect waits until a connection is there again: one that has just been ended is not, whenever that is seen.
+func TestReconnectWhoseDisconnectIsSeenLate(t *testing.T) {
+	show(t, func(s *shown) {
+		s.c.opts.Read = func(name string) (kernel.Controller, error) {
+			c, err := s.host.Controller(name)
+			time.Sleep(time.Second)
+			return c, err
+		}
+		s.host.AddTarget(targetA, fake.Behaviour{})
+		s.configure(tid.Params{}, targetA)
+		time.Sleep(5 * time.Second)
+		before := s.is(stateConnected, "connected")
+		s.host.LoseEvents(1)
+		if err := s.c.View().Reconnect(s.Context(), before.Key); err != nil {
+			t.Fatal(err)
+		}
+		if o := s.one(); o.State != stateDisconnecting {
+			t.Errorf("at once after its disconnect it is %s", o.State)
+		}
+		time.Sleep(10 * time.Second)
+		s.is(stateConnected, "lost, connected")
+	})
+}
