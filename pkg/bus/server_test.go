@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -328,18 +327,34 @@ func TestPeerAtEveryPath(t *testing.T) {
 func TestNameWithoutPolicy(t *testing.T) {
 	b := privatebus.Start(t)
 	f := &fakeDaemon{}
-	var log bytes.Buffer
+	log := make(lines, 100)
 	opts := options(b)
-	opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+	opts.Log = slog.New(slog.NewTextHandler(log, nil))
 	s := newServer("org.nvmexpress.other", "/org/nvmexpress/other", dbusinterfaces.Stac, opts, f)
 	stop := start(t, s)
-	<-s.Settled()
+	<-s.Settled() // which comes before it is said why
+	eventually(t, "the policy was named", func() bool {
+		select {
+		case line := <-log:
+			return strings.Contains(line, "org.nvmexpress.other.conf")
+		default:
+			return false
+		}
+	})
+	if s.Connected() {
+		t.Error("connected without the name")
+	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(log.String(), "org.nvmexpress.other.conf") || s.Connected() {
-		t.Errorf("log: %s", log.String())
-	}
+}
+
+// lines are what is logged, to be received one by one.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
 }
 
 func TestSocketName(t *testing.T) {
