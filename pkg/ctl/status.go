@@ -96,14 +96,14 @@ func (t *tool) statusPages(b *strings.Builder, pages []bus.Page) {
 	if t.daemon != "stafd" {
 		return
 	}
-	// A page of no controller stands for a source that has not reported: org.nvmexpress.staf(5), pages1.
+	// A page of no controller stands for what the sources may still lead to: org.nvmexpress.staf(5), pages1.
 	known := slices.DeleteFunc(slices.Clone(pages), func(p bus.Page) bool { return p.ID == bus.ID{} })
 	fmt.Fprintf(b, "\nlog pages: %d\n", len(known))
 	if len(known) > 0 {
 		_ = pageTable(known, time.Now()).write(b, "  ")
 	}
 	if len(known) < len(pages) {
-		b.WriteString("  There may be more: mDNS or Fibre Channel has not reported since stafd started.\n")
+		b.WriteString("  There may be more: a source has not reported since stafd started, or a line of its configuration leads nowhere; see stasadm check.\n")
 	}
 }
 
