@@ -63,6 +63,13 @@ func (w *Worker) adopt(i *Intent, list []Controller, reg *registry.Dir) (adopted
 		case owner.Kind() != registry.KindNone:
 			continue
 		}
+		switch now, e := (Sysfs{w.opt.SysRoot}).Controller(c.Name); {
+		case errors.Is(e, ErrGone) || e == nil && now.Inode != c.Inode:
+			continue // the name is another's by now
+		case e != nil:
+			err = errors.Join(err, fmt.Errorf("cannot adopt a connection that was begun: %w", e))
+			continue
+		}
 		if _, e := reg.Claim(c.Name, wanted); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot adopt a connection that was begun: %w", e))
 			continue

@@ -161,6 +161,26 @@ func TestAdoptLeavesWhatWasNotAskedFor(t *testing.T) {
 	}
 }
 
+// A name that was given to another since the list was read is not claimed: that one is somebody else's.
+func TestAdoptUnderANameThatWasGivenAgain(t *testing.T) {
+	b := newBench(t, nil)
+	r := connectTo("192.0.2.1")
+	b.controller("nvme1", with(discoveryAttrs, "cntrltype", "io\n", "subsysnqn", r.TID.NQN+"\n", "address", "traddr=192.0.2.1,trsvcid=4420\n"))
+	list, err := Sysfs{b.opt.SysRoot}.Controllers()
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	intent := &Intent{TID: r.TID, Kind: r.Kind, Host: r.Host}
+	list[0].Inode++
+	if names, err := b.adopt(intent, list, b.registry()); err != nil || len(names) != 0 || b.registry().Owner("nvme1").Kind() != registry.KindNone {
+		t.Errorf("%v, %v, owner %v", names, err, b.registry().Owner("nvme1"))
+	}
+	list[0].Inode--
+	if names, err := b.adopt(intent, list, b.registry()); err != nil || len(names) != 1 {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
 // A daemon that starts while a worker of the one before is in the kernel hears nothing of that worker's end. What it
 // had made when it was killed becomes ours all the same.
 func TestAdoptWhatAnOlderWorkerWasAt(t *testing.T) {
