@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -12,10 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stas-go/stas/pkg/config"
+	"github.com/stas-go/stas/pkg/machine"
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -238,22 +237,7 @@ func (h Host) discoverd(c Configuration) []Finding {
 	return nil
 }
 
-// read takes files and devices only, and does not wait for one: what stands in the place of a file may be a FIFO.
-func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if mode := info.Mode(); !mode.IsRegular() && mode&fs.ModeCharDevice == 0 {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
-}
+func read(path string) ([]byte, error) { return machine.Read(path, maxFile) }
 
 // maxFile bounds what is read of one file: configuration files are not longer.
 const maxFile = 16 << 20

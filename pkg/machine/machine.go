@@ -4,13 +4,13 @@
 package machine
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +42,7 @@ func UUID(root string) (nvme.HostID, Source, error) {
 		source Source
 		derive func(string) (nvme.HostID, bool)
 	}{{MachineID, fromMachineID}, {DMI, fromDMI}, {DeviceTree, fromText}} {
-		text, err := read(filepath.Join(root, string(s.source)))
+		text, err := Read(filepath.Join(root, string(s.source)), maxFile)
 		if err != nil {
 			continue
 		}
@@ -54,17 +54,21 @@ func UUID(root string) (nvme.HostID, Source, error) {
 	return id, Random, err
 }
 
-// read takes regular files only, and does not wait: what stands in the place of one may be a FIFO.
-func read(path string) ([]byte, error) {
+// Read reads limit bytes of a file or device at most. It does not wait: what stands in the place of one may be a FIFO.
+func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file: %w", path, cmp.Or(err, os.ErrInvalid))
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
+	if mode := info.Mode(); !mode.IsRegular() && mode&fs.ModeCharDevice == 0 {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // maxFile bounds what is read of a file that holds one UUID.
