@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
 )
@@ -139,8 +137,8 @@ func (s *Store) write(key string, r *remembered) error {
 		return err
 	}
 	fresh := filepath.Join(s.dir, key+freshFile)
-	if err := renameio.WriteFile(fresh, b, 0o600); err != nil {
-		return err
+	if err := os.WriteFile(fresh, b, 0o600); err != nil {
+		return errors.Join(err, remove(fresh))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
