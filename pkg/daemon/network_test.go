@@ -89,7 +89,7 @@ func withNetwork(t *testing.T, f func(*scriptedNetwork)) {
 	t.Helper()
 	something, err := netif.Read()
 	if err != nil || !something.Gained(new(netif.Table)) {
-		t.Skipf("no network here: %v", err)
+		lacking(t, "no network here:", err)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := &daemon{log: slog.New(slog.DiscardHandler)}
