@@ -41,7 +41,7 @@ type Options struct {
 	Pages      Pages
 	Changes    <-chan kernel.Change // uevents and rescans, see [kernel.Watcher]
 	Ownership  Ownership
-	Read       func(name string) (kernel.Controller, error) // one controller from sysfs; called off the loop, but before a claim
+	Read       func(name string) (kernel.Controller, error) // one controller from sysfs; called off the loop, and on it right before a claim
 	Attached   func(name string) (kernel.Attached, error)   // what changes around one, called off the loop; nil: not known
 	Interfaces func() tid.Interfaces                        // which interface holds which local address, now
 	Excluded   func(tid.TID, tid.Host) bool                 // the host-wide exclusion list
