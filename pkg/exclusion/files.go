@@ -25,8 +25,17 @@ type Files struct {
 	list     *List // nil before the first reading
 	version  []stamp
 	certain  bool // equal stamps mean equal content
+	listing  listing
 	problems []Problem
 	reported map[Problem]bool
+}
+
+// listing is what was found in the drop-in directory.
+type listing struct {
+	dir      stamp
+	certain  bool // an equal stamp means the same names
+	names    []string
+	problems []Problem
 }
 
 // NewFiles names the lists; it reads nothing. An empty path stands for the default.
@@ -41,13 +50,13 @@ func NewFiles(mainFile, dropinDir string) *Files {
 	return f
 }
 
-// Current gives the lists as they are on disk now. When nothing changed that costs a
-// directory read and one stat per file, and the list is the same one as before.
+// Current gives the lists as they are on disk now. When nothing changed that costs one stat for the
+// directory and one per file, and the list is the same one as before.
 func (f *Files) Current() *List {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	version := f.stamps()
+	version := f.stamps(now)
 	if f.list != nil && f.certain && slices.Equal(version, f.version) {
 		return f.list
 	}
@@ -96,16 +105,31 @@ type stamp struct {
 	errno        syscall.Errno
 }
 
-func (f *Files) stamps() []stamp {
-	names, problems := dropins(f.dropin)
-	version := []stamp{stampOf(f.main)}
-	for _, name := range names {
+func (f *Files) stamps(now time.Time) []stamp {
+	l := f.look(now)
+	version := make([]stamp, 0, 2+len(l.names)+len(l.problems))
+	version = append(version, l.dir, stampOf(f.main))
+	for _, name := range l.names {
 		version = append(version, stampOf(name))
 	}
-	for _, p := range problems {
+	for _, p := range l.problems {
 		version = append(version, stamp{path: p.Error()})
 	}
 	return version
+}
+
+// look lists the drop-in directory where it may have other names in it than last time.
+func (f *Files) look(now time.Time) listing {
+	dir := stampOf(f.dropin)
+	if f.listing.certain && dir == f.listing.dir {
+		return f.listing
+	}
+	l := listing{dir: dir}
+	l.names, l.problems = dropins(f.dropin)
+	// A directory that is not there has no time of change, and any that comes has another stamp.
+	l.certain = len(l.problems) == 0 && (dir.inode == 0 || settledAt(dir, now))
+	f.listing = l
+	return l
 }
 
 func stampOf(path string) stamp {
@@ -128,10 +152,12 @@ func stampOf(path string) stamp {
 // future, after the clock was set back, is not old.
 func old(version []stamp, now time.Time) bool {
 	for _, s := range version {
-		changed := time.Unix(s.ctime.Unix())
-		if s.errno == 0 && s.inode != 0 && now.Sub(changed) < settled {
+		if s.errno == 0 && s.inode != 0 && !settledAt(s, now) {
 			return false
 		}
 	}
 	return true
 }
+
+// settledAt says whether what s is of was left alone long enough before now.
+func settledAt(s stamp, now time.Time) bool { return now.Sub(time.Unix(s.ctime.Unix())) >= settled }

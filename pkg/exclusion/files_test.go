@@ -204,6 +204,41 @@ func TestFilesReadNothingTwice(t *testing.T) {
 	}
 }
 
+// The directory is listed again only where its stamp is another, or young enough to stand for two versions.
+func TestDirectoryIsListedWhenItChanges(t *testing.T) {
+	f := newTree(t)
+	f.mkdir()
+	f.list(filepath.Join(f.dropin, "x.conf"), "trsvcid=4421")
+	files := NewFiles(f.main, f.dropin)
+	now := time.Now()
+	if l := files.look(now); l.certain || len(l.names) != 1 {
+		t.Fatalf("right after a change: certain %v, %d names", l.certain, len(l.names))
+	}
+	if l := files.look(now.Add(settled + time.Second)); !l.certain || len(l.names) != 1 {
+		t.Fatalf("long after the last change: certain %v, %d names", l.certain, len(l.names))
+	}
+	files.listing.names = nil
+	if l := files.look(now); len(l.names) != 0 {
+		t.Error("listed again although nothing changed")
+	}
+	for before := stampOf(f.dropin); stampOf(f.dropin) == before; { // a clock tick may pass
+		f.must(os.Remove(filepath.Join(f.dropin, "x.conf")))
+		f.list(filepath.Join(f.dropin, "x.conf"), "trsvcid=4421")
+	}
+	if l := files.look(now); l.certain || len(l.names) != 1 {
+		t.Errorf("after a change: certain %v, %d names", l.certain, len(l.names))
+	}
+	f.must(os.RemoveAll(f.dropin))
+	if l := files.look(now); !l.certain || len(l.names) != 0 {
+		t.Errorf("gone: certain %v, %d names", l.certain, len(l.names))
+	}
+	f.mkdir()
+	f.list(filepath.Join(f.dropin, "x.conf"), "trsvcid=4421")
+	if l := files.look(now); len(l.names) != 1 {
+		t.Errorf("there again: %d names", len(l.names))
+	}
+}
+
 func TestProblemsAreToldOnce(t *testing.T) {
 	f := newTree(t)
 	f.mkdir()
