@@ -24,7 +24,8 @@ func openUevents() (*uevent.Monitor, error) {
 	if n, err := strconv.Atoi(os.Getenv(smallBuffer)); err == nil && n > 0 {
 		buffer = n
 	}
-	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems(), Paths: kernel.DevicePaths()})
+	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems(), Paths: kernel.DevicePaths(),
+		Needless: kernel.NeedlessEvents()})
 }
 
 // watchExclusions has changed called whenever the host-wide exclusion list changes from what it is at the time of the call, which so

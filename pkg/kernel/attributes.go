@@ -10,15 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The attributes that make a Controller (drivers/nvme/host/sysfs.c). The two that every
+// The attributes that make a Controller (drivers/nvme/host/sysfs.c). What tells whether the rest is
+// of interest comes first. The two that every
 // controller has come last: where they can be read, those before were not missing because
 // the controller was on its way out.
 const (
-	attrAddress = iota
+	attrCntrlType = iota
+	attrAddress
 	attrSubsysNQN
 	attrHostNQN
 	attrHostID
-	attrCntrlType
 	attrDCType
 	attrCntlID
 	attrKATO
@@ -33,9 +34,8 @@ const (
 	attrCount
 )
 
-var attrNames = [attrCount]string{"address", "subsysnqn", "hostnqn", "hostid", "cntrltype",
-	"dctype", "cntlid", "kato", "reconnect_delay", "ctrl_loss_tmo", "queue_count", "model", "serial", "firmware_rev",
-	"transport", "state"}
+var attrNames = [attrCount]string{"cntrltype", "address", "subsysnqn", "hostnqn", "hostid", "dctype",
+	"cntlid", "kato", "reconnect_delay", "ctrl_loss_tmo", "queue_count", "model", "serial", "firmware_rev", "transport", "state"}
 
 // attrCNames are the names as system calls want them, made once.
 var attrCNames = func() (names [attrCount]*byte) {
@@ -68,6 +68,14 @@ func (r *attrReader) next(i int) {
 	}
 	r.buf = r.buf[:len(r.buf)+n]
 	r.ends[i] = len(r.buf)
+}
+
+// kind goes by the first attribute, if that tells it.
+func (r *attrReader) kind() (Kind, error) {
+	if k := kindOf(strings.Trim(string(r.buf), " \n\x00"), "", "", 0); k.Known || r.err != nil {
+		return k, r.err
+	}
+	return kindAt(r.dir)
 }
 
 // short tells errors for want of something from those that tell of the attribute: what

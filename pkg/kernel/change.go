@@ -40,6 +40,17 @@ func DevicePaths() []string {
 	return []string{"/devices/virtual/nvme-fabrics/", "/devices/virtual/fc/", "/devices/virtual/misc/nvme-fabrics"}
 }
 
+// NeedlessEvents are the beginnings of events that a [Watcher] has no use for: that a controller came into being says nothing of it yet, and
+// kernels from 5.18 on tell when it is connected. Others have to be looked at from the beginning on.
+func NeedlessEvents() []string { return needlessEvents(kernelRelease()) }
+
+func needlessEvents(release string) []string {
+	if o := (Options{Release: release}); !o.AtLeast(5, 18) {
+		return nil
+	}
+	return []string{"add@/devices/virtual/nvme-fabrics/ctl/"}
+}
+
 // flags are what events about one controller add up to.
 type flags uint8
 

@@ -36,7 +36,7 @@ func (h *host) deleteController(r *DisconnectRequest) error {
 	defer func() { _ = d.Close() }()
 
 	now := Controller{Name: r.Name}
-	if err := now.read(dir); err != nil {
+	if _, err := now.read(dir, nil); err != nil {
 		return goneOr(err)
 	}
 	if field := r.Expect.differs(now.Identity()); field != "" {

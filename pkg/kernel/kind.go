@@ -1,12 +1,10 @@
 package kernel
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
-	"golang.org/x/sys/unix"
 )
 
 // Kind is what sort of controller one is. The zero value: not known, or none of the two.
@@ -43,14 +41,8 @@ func settled(value string) string {
 	return value
 }
 
-// Kind reads no more of a controller than what tells its kind. The error is [ErrGone] where it does not
-// exist or goes while it is read.
-func (s Sysfs) Kind(name string) (Kind, error) {
-	dir, err := s.openController(name)
-	if err != nil {
-		return Kind{}, err
-	}
-	defer func() { _ = unix.Close(dir) }()
+// kindAt reads no more than what tells the kind of the controller with this directory.
+func kindAt(dir int) (Kind, error) {
 	var buf [attrSize]byte
 	var shortage error
 	text := func(attr int) string {
@@ -67,8 +59,6 @@ func (s Sysfs) Kind(name string) (Kind, error) {
 	if cntrlType == "" {
 		state, queues = text(attrState), number(text(attrQueueCount))
 	}
-	if shortage != nil { // must not pass for a type that is not known
-		return Kind{}, fmt.Errorf("cannot read controller %s: %w", name, shortage)
-	}
-	return kindOf(cntrlType, nqn, state, queues), nil
+	// What could not be read must not pass for a type that is not known.
+	return kindOf(cntrlType, nqn, state, queues), shortage
 }

@@ -72,20 +72,27 @@ func (s Sysfs) Controllers() ([]Controller, error) {
 // Controller reads one controller, of whatever transport. The error is [ErrGone] where it
 // does not exist or goes while it is read.
 func (s Sysfs) Controller(name string) (Controller, error) {
+	c, _, err := s.ControllerIf(name, nil)
+	return c, err
+}
+
+// ControllerIf is Controller for one whose kind is wanted; of another no more is read than what tells its kind, and
+// ok is false. nil wants them all.
+func (s Sysfs) ControllerIf(name string, want func(Kind) bool) (c Controller, ok bool, err error) {
 	instance, ok := instanceOf(name)
 	if !ok {
-		return Controller{}, fmt.Errorf("cannot read controller: %w", checkName(name))
+		return Controller{}, false, fmt.Errorf("cannot read controller: %w", checkName(name))
 	}
 	dir, err := s.openController(name)
 	if err != nil {
-		return Controller{}, err
+		return Controller{}, false, err
 	}
 	defer func() { _ = unix.Close(dir) }()
-	c := Controller{Name: name, Instance: instance}
-	if err := c.read(dir); err != nil {
-		return Controller{}, fmt.Errorf("cannot read controller %s: %w", name, err)
+	c = Controller{Name: name, Instance: instance}
+	if ok, err = c.read(dir, want); err != nil {
+		return Controller{}, false, fmt.Errorf("cannot read controller %s: %w", name, err)
 	}
-	return c, nil
+	return c, ok, nil
 }
 
 // openController opens the directory of a controller. Whatever is opened relative to it
@@ -117,32 +124,38 @@ func goneOr(err error) error {
 // buffers holds scratch space of attrReader.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b }}
 
-// read fills c from the open directory of its controller.
-func (c *Controller) read(dir int) error {
-	var stat unix.Stat_t
-	if err := unix.Fstat(dir, &stat); err != nil {
-		return goneOr(err)
-	}
-	c.Inode = stat.Ino
-
+// read fills c from the open directory of its controller, if its kind is wanted.
+func (c *Controller) read(dir int, want func(Kind) bool) (bool, error) {
 	scratch := buffers.Get().(*[]byte)
 	defer buffers.Put(scratch)
 	r := attrReader{dir: dir, buf: (*scratch)[:0]}
-	for i := range attrNames {
+	r.next(attrCntrlType)
+	if want != nil {
+		k, err := r.kind()
+		if err != nil || !want(k) {
+			return false, err
+		}
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(dir, &stat); err != nil {
+		return false, goneOr(err)
+	}
+	c.Inode = stat.Ino
+	for i := attrCntrlType + 1; i < attrCount; i++ {
 		r.next(i)
 	}
 	*scratch = r.buf[:0]
 	if r.err != nil {
-		return r.err
+		return false, r.err
 	}
 	text := r.texts()
 	c.fill(&text)
 	// An incomplete picture must not pass for one of a kernel that has fewer attributes.
 	if c.State == "" || c.Transport == "" {
-		return ErrGone
+		return false, ErrGone
 	}
 	if c.Transport == nvme.PCIe {
 		c.Traddr = text[attrAddress]
 	}
-	return nil
+	return true, nil
 }

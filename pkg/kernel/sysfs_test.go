@@ -146,8 +146,14 @@ func TestReadControllerVariants(t *testing.T) {
 			if err != nil || !c.check(&got) {
 				t.Errorf("Controller = %+v, %v", got, err)
 			}
-			if k, err := (Sysfs{tr.root}).Kind("nvme0"); err != nil || k.Known != got.KindKnown || k.Kind != got.Kind {
-				t.Errorf("Kind = %+v, %v; Controller says %v, %v", k, err, got.Kind, got.KindKnown)
+			var k Kind
+			_, ok, err := Sysfs{tr.root}.ControllerIf("nvme0", func(is Kind) bool { k = is; return false })
+			if err != nil || ok || k.Known != got.KindKnown || k.Kind != got.Kind {
+				t.Errorf("kind %+v, %v, %v; Controller says %v, %v", k, ok, err, got.Kind, got.KindKnown)
+			}
+			same, ok, err := Sysfs{tr.root}.ControllerIf("nvme0", func(Kind) bool { return true })
+			if err != nil || !ok || same != got {
+				t.Errorf("ControllerIf = %+v, %v, %v; Controller says %+v", same, ok, err, got)
 			}
 		})
 	}
@@ -161,8 +167,9 @@ func TestGone(t *testing.T) {
 		if _, err := s.Controller(name); !errors.Is(err, ErrGone) {
 			t.Errorf("Controller(%s) = %v, want ErrGone", name, err)
 		}
-		if k, err := s.Kind(name); name == "nvme0" && !errors.Is(err, ErrGone) || k.Known {
-			t.Errorf("Kind(%s) = %v, %v", name, k, err)
+		_, ok, err := s.ControllerIf(name, func(k Kind) bool { return k.Known })
+		if ok || name == "nvme0" && !errors.Is(err, ErrGone) {
+			t.Errorf("ControllerIf(%s): %v, %v", name, ok, err)
 		}
 	}
 	for _, name := range []string{"", "nvme", "nvme0n1", "nvme-subsys0", "../nvme0", "nvme00", "nvme99999999999999999999"} {
@@ -199,8 +206,8 @@ func TestShortageIsNotGone(t *testing.T) {
 		if errors.Is(err, ErrGone) {
 			t.Fatalf("Controller = %v", err)
 		}
-		if k, err := (Sysfs{tr.root}).Kind("nvme1"); errors.Is(err, ErrGone) || err == nil && !k.Known {
-			t.Fatalf("Kind = %v, %v", k, err)
+		if _, ok, err := (Sysfs{tr.root}).ControllerIf("nvme1", func(k Kind) bool { return k.Known }); errors.Is(err, ErrGone) || err == nil && !ok {
+			t.Fatalf("ControllerIf = %v, %v", ok, err)
 		}
 		_ = held[len(held)-1].Close()
 		held = held[:len(held)-1]

@@ -21,8 +21,7 @@ type Source interface {
 // Reader is what a [Watcher] needs of [Sysfs].
 type Reader interface {
 	Names() ([]string, error)
-	Controller(name string) (Controller, error)
-	Kind(name string) (Kind, error)
+	ControllerIf(name string, want func(Kind) bool) (c Controller, ok bool, err error)
 }
 
 // rescanInterval is how often everything is looked at without a reason, as a net under
@@ -229,16 +228,16 @@ func (w *Watcher) tell(ctx context.Context, i item) error {
 // look reads a controller. One that the consumer does not want to be told of is as good as gone; but one that it
 // was told of stays until its kind is known to be another, which old kernels never tell of some.
 func (w *Watcher) look(name string) (Controller, error) {
+	var concerns func(Kind) bool
 	if w.Only != nil {
-		k, err := w.sysfs.Kind(name)
-		if _, was := w.told[name]; err == nil && !w.Only(k) && (k.Known || !was) {
-			err = ErrGone
-		}
-		if err != nil {
-			return Controller{}, err
-		}
+		_, was := w.told[name]
+		concerns = func(k Kind) bool { return w.Only(k) || was && !k.Known }
 	}
-	return w.sysfs.Controller(name)
+	c, ok, err := w.sysfs.ControllerIf(name, concerns)
+	if err == nil && !ok {
+		err = ErrGone
+	}
+	return c, err
 }
 
 // mayBeDiscovery is false only for what surely has no discovery log page.

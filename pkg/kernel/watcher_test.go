@@ -46,31 +46,20 @@ func (s *stage) Names() ([]string, error) {
 	return names, s.err
 }
 
-func (s *stage) Controller(name string) (Controller, error) {
+func (s *stage) ControllerIf(name string, want func(Kind) bool) (Controller, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c, ok := s.there[name]
+	switch {
+	case s.err != nil:
+		return c, false, s.err
+	case !ok:
+		return c, false, ErrGone
+	case want != nil && !want(Kind{c.Kind, c.KindKnown}):
+		return Controller{}, false, nil
+	}
 	s.reads++
-	c, ok := s.there[name]
-	switch {
-	case s.err != nil:
-		return c, s.err
-	case !ok:
-		return c, ErrGone
-	}
-	return c, nil
-}
-
-func (s *stage) Kind(name string) (Kind, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.there[name]
-	switch {
-	case s.err != nil:
-		return Kind{}, s.err
-	case !ok:
-		return Kind{}, ErrGone
-	}
-	return Kind{c.Kind, c.KindKnown}, nil
+	return c, true, nil
 }
 
 // put makes a controller, a new one even where the name is in use.
@@ -485,5 +474,14 @@ func TestWatcherPollsOnlyWhereItMust(t *testing.T) {
 			cancel()
 			<-ended
 		})
+	}
+}
+
+// Kernels that tell of connections need not tell of what is being connected; others have to.
+func TestNeedlessEvents(t *testing.T) {
+	for release, some := range map[string]bool{"6.12.1-amd64": true, "5.18.0": true, "5.17.9": false, "5.14.0-503.el9.x86_64": false, "": false} {
+		if got := needlessEvents(release); (len(got) > 0) != some {
+			t.Errorf("%q: %q", release, got)
+		}
 	}
 }

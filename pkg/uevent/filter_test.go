@@ -10,7 +10,7 @@ import (
 // what the filter makes of messages, as the kernel runs it: on a socket that anybody may send to.
 func TestFilter(t *testing.T) {
 	paths := []string{"/devices/virtual/nvme-fabrics/", "/devices/virtual/fc/", "/devices/virtual/misc/nvme-fabrics"}
-	program, err := filter(paths)
+	program, err := filter(paths, []string{"add@/devices/virtual/nvme-fabrics/ctl/", "bind@/devices/virtual/fc/"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,8 @@ func TestFilter(t *testing.T) {
 			"/devices/virtual/net/lo": false, "/devices/pci0000:00/0000:00:04.0/nvme/nvme0": false, "/devices/virtual/fc_host/host3": false, "/": false,
 			"/x/devices/virtual/fc/": false,
 		} {
-			cases[action+"@"+path+rest] = passes
+			needless := action == "add" && strings.HasSuffix(path, "ctl/nvme3") || action == "bind" && strings.HasPrefix(path, "/devices/virtual/fc/")
+			cases[action+"@"+path+rest] = passes && !needless
 		}
 	}
 	for message, passes := range cases {
@@ -52,11 +53,14 @@ func TestFilter(t *testing.T) {
 		}
 	}
 	for _, p := range []string{"", strings.Repeat("/", maxPrefix+1)} {
-		if _, err := filter([]string{p}); err == nil {
+		if _, err := filter([]string{p}, nil); err == nil {
 			t.Errorf("a path of %d bytes is taken", len(p))
 		}
+		if _, err := filter([]string{"/a"}, []string{p}); err == nil {
+			t.Errorf("%d bytes are taken for needless", len(p))
+		}
 	}
-	if _, err := filter([]string{strings.Repeat("/abc", maxPrefix/4), "/a"}); err != nil {
+	if _, err := filter([]string{strings.Repeat("/abc", maxPrefix/4), "/a"}, []string{strings.Repeat("add@", maxPrefix/4)}); err != nil {
 		t.Error(err)
 	}
 }

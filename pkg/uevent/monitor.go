@@ -45,6 +45,8 @@ type Options struct {
 	// Paths, below /sys, are where the devices of interest are: what the kernel tells of others never reaches the buffer.
 	// nil means all. Events of udev, which begin otherwise, are not filtered.
 	Paths []string
+	// Needless are beginnings, ACTION@PATH, of events that are not wanted all the same. They may be delivered.
+	Needless []string
 }
 
 // Monitor is an open subscription. Receive is for one goroutine; Close may come from any.
@@ -100,7 +102,7 @@ func subscribe(fd int, opt Options) error {
 		return err
 	}
 	if len(opt.Paths) > 0 {
-		program, err := filter(opt.Paths)
+		program, err := filter(opt.Paths, opt.Needless)
 		if err != nil {
 			return err
 		}

@@ -190,15 +190,13 @@ func (h *Host) Controller(name string) (kernel.Controller, error) {
 	return c.Controller, nil
 }
 
-// Kind is kernel.Sysfs.Kind.
-func (h *Host) Kind(name string) (kernel.Kind, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c := h.controllers[name]
-	if c == nil {
-		return kernel.Kind{}, fmt.Errorf("cannot read controller %s: %w", name, kernel.ErrGone)
+// ControllerIf is kernel.Sysfs.ControllerIf.
+func (h *Host) ControllerIf(name string, want func(kernel.Kind) bool) (kernel.Controller, bool, error) {
+	c, err := h.Controller(name)
+	if err == nil && want != nil && !want(kernel.Kind{Kind: c.Kind, Known: c.KindKnown}) {
+		return kernel.Controller{}, false, nil
 	}
-	return kernel.Kind{Kind: c.Kind, Known: c.KindKnown}, nil
+	return c, err == nil, err
 }
 
 // Namespaces is kernel.Sysfs.Namespaces.
