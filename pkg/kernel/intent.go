@@ -122,7 +122,7 @@ func (i *Intent) Forget() error {
 		return fmt.Errorf("cannot remove a connect intent: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	if lockFile(f) != nil {
+	if lockFile(int(f.Fd())) != nil {
 		return nil
 	}
 	if err := os.Remove(i.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -133,84 +133,96 @@ func (i *Intent) Forget() error {
 
 // lockFile takes the lock of an open intent, or fails at once. It belongs to the open
 // file, not to the process, so that it holds against other goroutines too.
-func lockFile(f *os.File) error {
+func lockFile(fd int) error {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
-	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
+	return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
 }
 
 // heldIntent is an intent under work.
 type heldIntent struct {
-	file *os.File
+	fd   int
 	path string
 }
 
 // note writes down an intent and takes its lock. The error is ErrBusy where another
 // worker of this run directory is at the same connection. Beside any other error, such as
 // that of a file system which is full, what is returned may be held all the same.
+//
+// It goes without the os package, which asks the poller about each file: every connect waits for it.
 func (i Intent) note(runDir string) (*heldIntent, error) {
-	dir := intentDir(runDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot note a connect intent: %w", err)
-	}
 	text, err := json.Marshal(i)
 	if err != nil {
 		return nil, fmt.Errorf("cannot note a connect intent: %w", err)
 	}
-	path := filepath.Join(dir, i.file())
+	path := filepath.Join(intentDir(runDir), i.file())
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, intentMode)
+		fd, err := openIntent(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot note a connect intent: %w", err)
 		}
-		if err := lockFile(f); err != nil {
-			_ = f.Close()
+		if err := lockFile(fd); err != nil {
+			_ = unix.Close(fd)
 			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 				return nil, fmt.Errorf("%w: another worker connects the same", ErrBusy)
 			}
 			return nil, fmt.Errorf("cannot lock connect intent %s: %w", path, err)
 		}
+		var held, named unix.Stat_t
 		// Forget may have removed the name between open and lock.
-		if !sameFile(f, path) {
-			_ = f.Close()
+		if unix.Fstat(fd, &held) != nil || unix.Stat(path, &named) != nil || held.Dev != named.Dev || held.Ino != named.Ino {
+			_ = unix.Close(fd)
 			continue
 		}
-		if err := rewrite(f, text); err != nil {
-			// Its lock still keeps other workers away; empty it means nothing once it is let go.
-			return &heldIntent{f, path}, fmt.Errorf("cannot note a connect intent: %w", err)
+		h := &heldIntent{fd, path}
+		if held.Size > 0 {
+			err = unix.Ftruncate(fd, 0)
 		}
-		return &heldIntent{f, path}, nil
+		n := 0
+		if err == nil {
+			n, err = unix.Pwrite(fd, text, 0)
+		}
+		if err == nil && n < len(text) {
+			err = unix.ENOSPC
+		}
+		if err != nil {
+			// Its lock still keeps other workers away; empty, or a part, it means nothing once it is let go.
+			return h, fmt.Errorf("cannot note a connect intent: %w", &fs.PathError{Op: "write", Path: path, Err: err})
+		}
+		return h, nil
 	}
 }
 
-func sameFile(f *os.File, path string) bool {
-	a, err := f.Stat()
-	if err != nil {
-		return false
+// openIntent opens the file of an intent, and makes it, and its directory, where they are missing.
+func openIntent(path string) (int, error) {
+	open := func() (int, error) {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, intentMode)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return fd, nil
 	}
-	b, err := os.Stat(path)
-	return err == nil && os.SameFile(a, b)
-}
-
-func rewrite(f *os.File, text []byte) error {
-	if err := f.Truncate(0); err != nil {
-		return err
+	fd, err := open()
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return -1, err
+		}
+		fd, err = open()
 	}
-	_, err := f.WriteAt(text, 0)
-	return err
+	return fd, err
 }
 
 // done removes the intent: its connection is registered, or there is none. Like leave
 // it may be called for an intent that could not be noted.
 func (h *heldIntent) done() {
 	if h != nil {
-		_ = os.Remove(h.path)
-		_ = h.file.Close()
+		_ = unix.Unlink(h.path)
+		_ = unix.Close(h.fd)
 	}
 }
 
 // leave keeps the intent for Adopt.
 func (h *heldIntent) leave() {
 	if h != nil {
-		_ = h.file.Close()
+		_ = unix.Close(h.fd)
 	}
 }

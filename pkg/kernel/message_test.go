@@ -14,6 +14,7 @@ import (
 
 	"github.com/stas-go/stas/pkg/nvme"
 	"github.com/stas-go/stas/pkg/tid"
+	"golang.org/x/sys/unix"
 )
 
 func TestErrorsThroughThePipe(t *testing.T) {
@@ -148,7 +149,7 @@ func TestUnusableIntentsAreCleared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := held.file.Truncate(0); err != nil {
+	if err := unix.Ftruncate(held.fd, 0); err != nil {
 		t.Fatal(err)
 	}
 	list, err := Intents(run)

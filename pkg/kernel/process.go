@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"os"
@@ -141,10 +142,11 @@ func (p *process) write() {
 // read delivers replies until the pipe ends, and reaps the process.
 func (p *process) read() {
 	var err error
+	out := bufio.NewReader(p.out)
 	for {
 		var r reply
 		var data []byte
-		if data, err = readFrame(p.out, &r); err != nil {
+		if data, err = readFrame(out, &r); err != nil {
 			break
 		}
 		p.deliver(result{reply: r, data: data, err: r.Failure.unpack()})

@@ -79,7 +79,7 @@ func (d *Dir) claimAbsent(name, owner string) (seqnum string, err error) {
 		}
 		return "", err
 	}
-	return seqnum, syncDir(d.root)
+	return seqnum, nil
 }
 
 // claimBare adds the owner to an entry that has none. A link, unlike a rename, fails

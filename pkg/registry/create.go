@@ -41,12 +41,14 @@ func (d *Dir) Create(name, owner string, attrs map[string]string) (seqnum string
 	return seqnum, nil
 }
 
-// build makes a complete entry under a hidden name in the registry.
+// build makes a complete entry under a hidden name in the registry. Nothing is flushed: the registry is in memory.
 func (d *Dir) build(name, owner string, attrs map[string]string) (temp, seqnum string, err error) {
-	if err := d.makeRoot(); err != nil {
-		return "", "", err
-	}
 	temp, err = os.MkdirTemp(d.root, "."+name+".tmp.*")
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = d.makeRoot(); err == nil {
+			temp, err = os.MkdirTemp(d.root, "."+name+".tmp.*")
+		}
+	}
 	if err != nil {
 		return "", "", err
 	}
@@ -71,9 +73,6 @@ func (d *Dir) build(name, owner string, attrs map[string]string) (temp, seqnum s
 	if err = writeNew(temp, AttrOwner, owner); err != nil {
 		return "", "", err
 	}
-	if err = syncDir(temp); err != nil {
-		return "", "", err
-	}
 	return temp, seqnum, nil
 }
 
@@ -82,7 +81,7 @@ func (d *Dir) install(temp, name string) error {
 	for range maxTries {
 		err := os.Rename(temp, d.entry(name))
 		if err == nil {
-			return syncDir(d.root)
+			return nil
 		}
 		if absent(d.entry(name)) && !taken(err) {
 			return err

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Entry is one registered controller.
@@ -52,30 +52,33 @@ func readAttr(entry, attr string) (string, error) {
 }
 
 // readValue opens without blocking and reads regular files only, so that nothing
-// somebody left in the tree can hold the caller up.
+// somebody left in the tree can hold the caller up. It goes without the os package, as writeNew does.
 func readValue(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
+	defer func() { _ = unix.Close(fd) }()
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return "", &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if !info.Mode().IsRegular() {
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return "", fmt.Errorf("%s: not a regular file", path)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxValue+1))
+	if stat.Size > maxValue {
+		return "", fmt.Errorf("%s: longer than %d bytes", path, maxValue)
+	}
+	// One read: a value is written before others see its file.
+	text := make([]byte, stat.Size)
+	n, err := unix.Read(fd, text)
 	switch {
 	case err != nil:
-		return "", err
-	case len(text) > maxValue:
-		return "", fmt.Errorf("%s: longer than %d bytes", path, maxValue)
-	case len(text) == 0:
+		return "", &fs.PathError{Op: "read", Path: path, Err: err}
+	case n <= 0:
 		return "", &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
 	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	return strings.TrimRight(string(text[:n]), "\r\n"), nil
 }
 
 // List reads all entries whose device exists, in the order of their numbers. Names that

@@ -22,6 +22,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Where things are on a Linux host.
@@ -155,11 +157,14 @@ func checkOwner(owner string) error {
 
 // stamp is the number of the newest uevent, or "" when the kernel does not tell.
 func (d *Dir) stamp() string {
-	text, err := os.ReadFile(filepath.Join(d.sys, "kernel/uevent_seqnum"))
+	fd, err := unix.Open(d.sys+"/kernel/uevent_seqnum", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
 	}
-	s := strings.TrimSpace(string(text))
+	var text [32]byte // sysfs gives a value with one read
+	n, _ := unix.Read(fd, text[:])
+	_ = unix.Close(fd)
+	s := strings.TrimSpace(string(text[:max(n, 0)]))
 	if _, err := strconv.ParseUint(s, 10, 64); err != nil {
 		return ""
 	}

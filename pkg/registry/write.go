@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Set writes one attribute of an existing entry, so that a reader sees the old value or
@@ -78,13 +80,26 @@ func writeTemp(entry, attr, value string) (path string, err error) {
 	return f.Name(), nil
 }
 
-// writeNew writes an attribute of an entry that no reader can see yet.
+// writeNew writes an attribute of an entry that no reader can see yet. It goes without the os package, which asks the poller
+// about each file: every connection that is made waits for its entry.
 func writeNew(entry, attr, value string) error {
-	f, err := os.OpenFile(filepath.Join(entry, attr), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	path := filepath.Join(entry, attr)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, fileMode)
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return fill(f, value)
+	text := []byte(value + "\n")
+	n, err := 0, unix.Fchmod(fd, fileMode) // a umask would narrow it
+	if err == nil {
+		n, err = unix.Write(fd, text)
+	}
+	if err == nil && n < len(text) {
+		err = unix.ENOSPC
+	}
+	if err = cmp.Or(err, unix.Close(fd)); err != nil {
+		return &fs.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
 }
 
 // fill writes a value and its line end, and closes f. The mode is set by hand because a
