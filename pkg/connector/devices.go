@@ -199,8 +199,15 @@ func (c *Connector) land(i *ioc, name string) {
 	i.landing = name
 	c.landing[name] = i
 	c.count(i)
-	c.confirm(i)
+	c.loop.After(confirmAfter, func() {
+		if i.landing == name {
+			c.confirm(i)
+		}
+	})
 }
+
+// confirmAfter is how long the event of a connection that was made has time before that is looked for. Nearly always it comes first.
+const confirmAfter = 500 * time.Millisecond
 
 // confirm looks whether the connection that has just been made for i is there.
 func (c *Connector) confirm(i *ioc) {

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,13 +20,16 @@ type Attached struct {
 // Attached reads the state of a controller and what it leads to. It takes a handful of system
 // calls, whatever else the host has. The error is [ErrGone] where the controller is not there.
 func (s Sysfs) Attached(name string) (Attached, error) {
-	dir, err := s.openController(name)
-	if err != nil {
-		return Attached{}, err
+	if err := checkName(name); err != nil {
+		return Attached{}, fmt.Errorf("cannot read controller: %w", err)
 	}
+	dir, err := unix.Open(s.classDir()+"/"+name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Attached{}, fmt.Errorf("cannot read controller %s: %w", name, goneOr(err))
+	}
+	defer func() { _ = unix.Close(dir) }()
 	a := Attached{State: attribute(dir, "state")}
-	_ = unix.Close(dir)
-	entries, err := os.ReadDir(s.classDir() + "/" + name)
+	entries, err := entriesOf(dir)
 	if err != nil {
 		return Attached{}, fmt.Errorf("cannot read controller %s: %w", name, goneOr(err))
 	}
@@ -35,7 +37,7 @@ func (s Sysfs) Attached(name string) (Attached, error) {
 	// multipath have that of the subsystem (drivers/nvme/host/core.c, nvme_init_subsystem).
 	subsystems := []string{strings.TrimPrefix(name, "nvme")}
 	for _, e := range entries {
-		device, ok := headOf(e.Name())
+		device, ok := headOf(e)
 		if !ok {
 			continue
 		}
@@ -49,12 +51,25 @@ func (s Sysfs) Attached(name string) (Attached, error) {
 	slices.SortFunc(a.BlockDevices, compareDevices)
 	for _, n := range subsystems {
 		subsystem := "nvme-subsys" + n
-		if _, err := os.Lstat(s.root() + "/class/nvme-subsystem/" + subsystem + "/" + name); err == nil {
+		var stat unix.Stat_t
+		if err := unix.Lstat(s.root()+"/class/nvme-subsystem/"+subsystem+"/"+name, &stat); err == nil {
 			a.Subsystem = subsystem
 			break
 		}
 	}
 	return a, nil
+}
+
+// entriesOf lists an open directory, in no order.
+func entriesOf(dir int) (names []string, err error) {
+	buf := make([]byte, 8<<10) // a controller has some fifty entries of 32 bytes
+	for {
+		n, err := unix.ReadDirent(dir, buf)
+		if err != nil || n <= 0 {
+			return names, err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
 }
 
 // compareDevices orders nvme0n2 before nvme0n10.
