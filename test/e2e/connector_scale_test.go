@@ -14,8 +14,10 @@ import (
 )
 
 // bare writes what has to be written into /dev/nvme-fabrics, one after the other: the kernel takes no more, so this is the floor.
+// Events are recorded as they are while the daemons are measured: that takes its part of the machine.
 func bare(t *testing.T, subs []*fabric.Subsystem) time.Duration {
 	t.Helper()
+	events := fabric.Record(t)
 	must(t, fabric.Settle())
 	identity := ",hostnqn=" + hostNQN(t) + ",hostid=" + hostID(t)
 	began := time.Now()
@@ -24,6 +26,7 @@ func bare(t *testing.T, subs []*fabric.Subsystem) time.Duration {
 			t.Fatal(err)
 		}
 	}
+	events.Await(t, time.Minute, len(subs), "change", "connected")
 	return time.Since(began)
 }
 

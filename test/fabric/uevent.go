@@ -130,10 +130,10 @@ func (e Uevent) is(action, event string) bool {
 
 // Await waits until n events so far have the action and event, as Count counts them. It looks at each event once, when it
 // comes: while many controllers are being made, looking at sysfs or at all events every few milliseconds would take the
-// machine from those who make them.
+// machine from those who make them. For the same reason long waits have a slow heartbeat.
 func (r *Recorder) Await(t testing.TB, within time.Duration, n int, action, event string) {
 	t.Helper()
-	stalls, end := watch(20 * time.Millisecond)
+	stalls, end := watch(min(max(within/1000, 20*time.Millisecond), 200*time.Millisecond))
 	defer end()
 	start, late := time.Now(), time.NewTimer(Slow(within))
 	defer late.Stop()
