@@ -5,8 +5,10 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,25 +42,67 @@ func cpu(t *testing.T, unit string) time.Duration {
 	return time.Duration(ns)
 }
 
-// subsystemCount is how many subsystems the test of many has; STAS_MANY makes it another number.
-func subsystemCount(t *testing.T) int {
+// subsystemCounts are how many subsystems the test of many has; STAS_MANY makes them others.
+func subsystemCounts(t *testing.T) []int {
 	t.Helper()
+	counts := []int{1, 32, 200, 500}
 	if text := os.Getenv("STAS_MANY"); text != "" {
-		n, err := strconv.Atoi(text)
-		must(t, err)
-		return n
+		counts = nil
+		for part := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(part)
+			must(t, err)
+			counts = append(counts, n)
+		}
 	}
-	return 500
+	return counts
 }
 
-// TestMany starts in front of 500 subsystems, beside what the kernel itself takes for them in the same run, loses all at
-// once, and has all of them back with the target.
+// emptyStart is how long systemd takes for two units that are ours in everything but what they run, which is nothing: what no
+// daemon can be faster than.
+func emptyStart(t *testing.T) time.Duration {
+	t.Helper()
+	var names []string
+	for _, unit := range []string{"stafd", "stacd"} {
+		text, err := os.ReadFile("/usr/lib/systemd/system/" + unit + ".service")
+		must(t, err)
+		name := "empty-" + unit
+		names = append(names, name)
+		text = regexp.MustCompile(`(?m)^ExecStart=.*$`).ReplaceAll(text, []byte("ExecStart=/bin/true"))
+		text = regexp.MustCompile(`(?m)^Type=.*$`).ReplaceAll(text, []byte("Type=oneshot"))
+		text = regexp.MustCompile(`(?m)^(Restart|WatchdogSec|RuntimeDirectory|CacheDirectory|StateDirectory).*\n`).ReplaceAll(text, nil)
+		must(t, os.WriteFile("/run/systemd/system/"+name+".service", text, 0o644))
+	}
+	t.Cleanup(func() {
+		for _, name := range names {
+			_ = os.Remove("/run/systemd/system/" + name + ".service")
+		}
+		fabric.Run(t, "systemctl", "daemon-reload")
+	})
+	fabric.Run(t, "systemctl", "daemon-reload")
+	began := time.Now()
+	fabric.Run(t, "systemctl", append([]string{"start"}, names...)...)
+	return time.Since(began)
+}
+
+// TestMany starts in front of many subsystems, beside what the kernel itself takes for them, before and after, in the same run; loses all
+// of the last and largest number at once, and has all of them back with the target.
 func TestMany(t *testing.T) {
 	long(t)
-	n := subsystemCount(t)
-	_, subs := serve(t, n)
-	floor := bare(t, subs)
-	t.Logf("%d connects, written one after the other: %v", n, floor.Round(10*time.Millisecond))
+	counts := subsystemCounts(t)
+	for i, n := range counts {
+		t.Run(strconv.Itoa(n), func(t *testing.T) { startAmong(t, n, i == len(counts)-1) })
+	}
+}
+
+func startAmong(t *testing.T, n int, lose bool) {
+	measure := func() (took, used time.Duration) {
+		_, subs := serve(t, n)
+		before := ownCPU(t)
+		took = bare(t, subs)
+		return took, ownCPU(t) - before
+	}
+	first, used := measure()
+	empty := emptyStart(t)
 
 	port, subs := serve(t, n)
 	const short = "[Global]\nctrl-loss-tmo=5\nreconnect-delay=1\n"
@@ -71,10 +115,25 @@ func TestMany(t *testing.T) {
 	events.Await(t, 10*time.Minute, n+1, "change", "connected")
 	took := time.Since(began)
 	stafd, stacd := cpu(t, "stafd"), cpu(t, "stacd")
-	t.Logf("%d live %v after systemctl start, %.2f of the floor; CPU a controller: stafd %v, stacd with its worker %v", n, took.Round(10*time.Millisecond),
-		took.Seconds()/floor.Seconds(), (stafd / time.Duration(n)).Round(10*time.Microsecond), (stacd / time.Duration(n)).Round(10*time.Microsecond))
 	awaitOwned(t, patience, subs...)
+	registryRight(t, 10*time.Second)
+	if lose {
+		loseAll(t, port, events, subs)
+	}
 
+	second, _ := measure()
+	floor := (first + second) / 2
+	t.Logf("%d connects, written one after the other: %v before, %v after; %v CPU each", n, first.Round(10*time.Millisecond),
+		second.Round(10*time.Millisecond), (used / time.Duration(n)).Round(10*time.Microsecond))
+	t.Logf("%d live %v after systemctl start, %.2f of the floor; starting two units that do nothing takes %v: without that %.2f", n, took.Round(10*time.Millisecond),
+		took.Seconds()/floor.Seconds(), empty.Round(10*time.Millisecond), (took-empty).Seconds()/floor.Seconds())
+	t.Logf("CPU a controller, what the kernel does for a connect included: stafd %v, stacd with its worker %v",
+		(stafd / time.Duration(n)).Round(10*time.Microsecond), (stacd / time.Duration(n)).Round(10*time.Microsecond))
+}
+
+// loseAll takes the target away until the kernel has given up everything, and brings it back.
+func loseAll(t *testing.T, port *fabric.Port, events *fabric.Recorder, subs []*fabric.Subsystem) {
+	n := len(subs)
 	port.Down(t)
 	down := time.Now()
 	events.Await(t, 4*time.Minute, n+1, "remove", "")
@@ -88,6 +147,14 @@ func TestMany(t *testing.T) {
 	if again := len(fabric.Controllers(t)); again != n+1 {
 		t.Errorf("%d controllers for %d subsystems and one discovery controller", again, n)
 	}
+}
+
+// ownCPU is what this process has used, including what the kernel did for it.
+func ownCPU(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // TestDeadAddresses has 100 good I/O controllers among 50 dead addresses that log pages list, and 12 discovery controllers that are dead: the good
