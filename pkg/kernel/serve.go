@@ -21,7 +21,9 @@ func RunWorkerIfAsked() {
 		return
 	}
 	KeepMemory()
-	if err := runWorker(os.Stdin, os.Stdout, newHost); err != nil {
+	// A read that blocks takes its thread along, and what was read before waits until another thread looks for work.
+	_ = syscall.SetNonblock(syscall.Stdin, true)
+	if err := runWorker(os.NewFile(uintptr(syscall.Stdin), "requests"), os.Stdout, newHost); err != nil {
 		fmt.Fprintln(os.Stderr, "kernel worker:", err)
 		os.Exit(1)
 	}
