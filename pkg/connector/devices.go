@@ -265,7 +265,7 @@ func (c *Connector) expect(t tid.TID, name string) {
 
 // awaited says whether a connection that may serve i is just being made in another name.
 func (c *Connector) awaited(i *ioc) bool {
-	if t, is := c.sched.Connecting(); is && t != i.id && t.Overlaps(tid.IO, i.id) {
+	if c.sched.Connecting(func(t tid.TID) bool { return t != i.id && t.Overlaps(tid.IO, i.id) }) {
 		return true
 	}
 	for _, a := range c.arriving {
@@ -380,6 +380,7 @@ func (c *Connector) attempted(t schedule.Target, r schedule.Result) {
 		c.log.Info("connected what is no longer wanted", "ioc", t.TID, "device", kernel.Name(r.Connection.Instance))
 	case r.Err == nil:
 		c.log.Debug("the kernel connected", "ioc", t.TID, "device", kernel.Name(r.Connection.Instance), "took", r.Connection.Took.Round(time.Millisecond))
+	case errors.Is(r.Err, kernel.ErrNotBegun): // it was taken back
 	case s.Attempts&(s.Attempts-1) == 0: // said at attempts 1, 2, 4, 8, ...
 		c.log.Warn("cannot connect", "ioc", t.TID, "attempts", s.Attempts, "next", s.Delay.Round(100*time.Millisecond), "error", r.Err)
 	}

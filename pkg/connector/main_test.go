@@ -109,7 +109,11 @@ func (r *rig) Get(_ context.Context, key string) (bus.Page, []nvme.DiscoveryEntr
 
 // Connect notes who is connected and what is noted beside the owner.
 func (r *rig) Connect(ctx context.Context, q kernel.ConnectRequest) (kernel.Connection, error) {
-	r.with(func() { r.order, r.asked = append(r.order, q.TID), append(r.asked, q.Params) })
+	queued := q.Queued
+	q.Queued = func() { // which the fake calls when it begins
+		r.with(func() { r.order, r.asked = append(r.order, q.TID), append(r.asked, q.Params) })
+		queued()
+	}
 	c, err := r.Host.Connect(ctx, q)
 	if err == nil {
 		r.with(func() { r.attrs[c.Name()] = q.Attributes })

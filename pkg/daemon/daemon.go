@@ -122,7 +122,8 @@ func (p program) serve(ctx context.Context, o options) error {
 	d.log = newLog(d.trace, o.syslog)
 	d.log.Info("starting", "version", version.Version)
 	d.registry = registry.Open(registryRoot, "/dev", "/sys")
-	d.worker = kernel.NewWorker(kernel.WorkerOptions{Log: d.log, RunDir: "/run/" + p.name, RegistryRoot: registryRoot, Owner: registry.Stas})
+	d.worker = kernel.NewWorker(kernel.WorkerOptions{Log: d.log, RunDir: "/run/" + p.name, RegistryRoot: registryRoot, Owner: registry.Stas,
+		ExclusionFile: veto.MainFile, ExclusionDropIn: veto.DropinDir})
 	d.again = make(chan struct{}, 1)
 	d.readNetwork()
 	d.readBoot(nbft.Dir)

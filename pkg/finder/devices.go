@@ -245,7 +245,7 @@ func (f *Finder) attempted(t schedule.Target, r schedule.Result) {
 			f.log.Warn("connected, but not all is as it should be", "dc", t.TID, "device", kernel.Name(r.Connection.Instance), "warning", w)
 		}
 		f.made(t, kernel.Name(r.Connection.Instance), r.Dropped)
-	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 { // said at attempts 1, 2, 4, 8, ...
+	} else if n := f.sched.Status(t.TID).Attempts; n&(n-1) == 0 && !errors.Is(r.Err, kernel.ErrNotBegun) { // said at attempts 1, 2, 4, 8, ...
 		f.log.Warn("cannot connect", "dc", t.TID, "attempts", n, "error", r.Err)
 		if f.opts.Unanswered != nil && slices.ContainsFunc(f.places[placeOf(t.TID)], (*dc).announced) {
 			f.opts.Unanswered()

@@ -57,7 +57,7 @@ func (f *Finder) tend(d *dc) {
 
 // awaited says whether a connection that may serve d is just being made in another name, or was made and has not been looked at yet.
 func (f *Finder) awaited(d *dc) bool {
-	if t, is := f.sched.Connecting(); is && t != d.id() && t.Overlaps(tid.Discovery, d.id()) {
+	if f.sched.Connecting(func(t tid.TID) bool { return t != d.id() && t.Overlaps(tid.Discovery, d.id()) }) {
 		return true
 	}
 	for t := range f.unasked {

@@ -10,8 +10,13 @@ import (
 // [ErrNoFabrics], [ErrBusy]. Where ctx ends first, the kernel may still make the
 // connection; OnOrphan tells how it went.
 func (w *Worker) Connect(ctx context.Context, r ConnectRequest) (Connection, error) {
+	select {
+	case <-r.Withdrawn:
+		return Connection{}, wrap(ErrNotBegun, "connect "+r.TID.String())
+	default:
+	}
 	spelled := newWanted(r)
-	got, err := w.call(ctx, &call{request: &request{Op: opConnect, Connect: &spelled}, connect: &r}, nil)
+	got, err := w.call(ctx, &call{request: &request{Op: opConnect, Connect: &spelled}, connect: &r, withdrawn: r.Withdrawn, queued: r.Queued}, nil)
 	if err != nil {
 		return Connection{}, wrap(err, "connect "+r.TID.String())
 	}

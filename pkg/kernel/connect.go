@@ -17,6 +17,9 @@ import (
 // connect makes a connection, registers it at once, and shuts the secrets that sysfs
 // shows to everybody. It runs in the worker process.
 func (h *host) connect(w *wanted, known Options) (*Connection, error) {
+	if h.excluded(w.TID, w.Host) {
+		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, ErrExcluded)
+	}
 	var keys tlsKeys
 	var err error
 	if w.TID.Transport == nvme.TCP && known.Has("tls") { // else the options say what is wrong

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/stas-go/stas/pkg/registry"
+	"github.com/stas-go/stas/pkg/tid"
+	"github.com/stas-go/stas/pkg/veto"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,12 +26,18 @@ type host struct {
 	openFabrics    func() (fabricsDevice, error)
 	openController func(name string) (controllerDevice, error)
 	findKeys       func(*wanted) (tlsKeys, error)
+	excluded       func(tid.TID, tid.Host) bool
 }
 
 func newHost(g greeting) *host {
 	dev, fabrics := cmp.Or(g.Dev, "/dev"), cmp.Or(g.Fabrics, "/dev/nvme-fabrics")
+	excluded := func(tid.TID, tid.Host) bool { return false }
+	if g.ExclusionFile != "" && g.ExclusionDropIn != "" {
+		excluded = veto.NewHostWide(g.ExclusionFile, g.ExclusionDropIn).Excluded
+	}
 	return &host{
-		sysfs: Sysfs{g.Sys}, registry: registry.Open(g.Registry, g.Dev, g.Sys), owner: g.Owner,
+		excluded: excluded,
+		sysfs:    Sysfs{g.Sys}, registry: registry.Open(g.Registry, g.Dev, g.Sys), owner: g.Owner,
 		runDir: g.RunDir, release: kernelRelease(), pageSize: os.Getpagesize(),
 		openFabrics: func() (fabricsDevice, error) {
 			d, err := openDescriptor(fabrics, unix.O_RDWR)

@@ -28,6 +28,8 @@ type greeting struct {
 	Registry          string
 	Owner             string
 	RunDir            string
+
+	ExclusionFile, ExclusionDropIn string `json:",omitempty"`
 }
 
 // request is a frame from daemon to worker. Data of an admin command to the controller follows it.
@@ -79,7 +81,7 @@ type connectFailure struct {
 	Warnings []string
 }
 
-var sentinels = []error{ErrGone, ErrNoFabrics, ErrNotOurs, ErrChanged, ErrBusy, ErrNotLive, ErrDisconnecting, ErrNoFC, ErrNotBegun}
+var sentinels = []error{ErrGone, ErrNoFabrics, ErrNotOurs, ErrChanged, ErrBusy, ErrNotLive, ErrDisconnecting, ErrNoFC, ErrNotBegun, ErrExcluded}
 
 // packError makes an error ready for the pipe, without what cannot go through: only what
 // callers tell apart is kept, beside the text.

@@ -23,7 +23,10 @@ type call struct {
 	request *request
 	connect *ConnectRequest // as the caller gave it, for Late
 	done    chan result
-	orphan  bool // nobody waits any more; guarded by process.mu
+
+	withdrawn <-chan struct{} // closed when it need not begin any more; nil: it is waited for
+	queued    func()          // called when it has been sent, or nil
+	orphan    bool            // nobody waits any more; guarded by process.mu
 }
 
 // process is one running worker process. Three goroutines serve it: one writes, one

@@ -27,8 +27,10 @@ var (
 	ErrWorkerDied = errors.New("the kernel worker died")
 	// ErrClosed: the Worker was closed. What was begun goes on in the kernel.
 	ErrClosed = errors.New("the kernel worker is closed")
-	// ErrNotBegun: the caller stopped waiting before the request's turn came; nothing was done.
+	// ErrNotBegun: the caller stopped waiting, or withdrew the request, before its turn came; nothing was done.
 	ErrNotBegun = errors.New("given up before it was begun")
+	// ErrExcluded: the host-wide exclusion list names the connection.
+	ErrExcluded = errors.New("the host-wide exclusion list names it")
 	// ErrNoFC: the host has no FC transport.
 	ErrNoFC = errors.New("the FC transport is not there")
 )
@@ -44,6 +46,12 @@ type ConnectRequest struct {
 	Owner string
 	// Attributes are further attributes of the registry entry, or nil.
 	Attributes map[string]string
+
+	// Withdrawn, once closed, keeps the connect from being begun; nil: nothing does. Unlike the end of a context it does not end
+	// the wait: the error is ErrNotBegun where it came in time.
+	Withdrawn <-chan struct{}
+	// Queued, if not nil, is called when the request stands in line: one that is made after that comes after it.
+	Queued func()
 }
 
 // Connection is a connection that was made.

@@ -26,6 +26,10 @@ type WorkerOptions struct {
 	Owner        string        // stas
 	IdleExit     time.Duration // 10 s without a request and the process goes
 
+	// The host-wide exclusion list, which is asked once more right before a connect, as that may have stood in line; none means
+	// that there is no list.
+	ExclusionFile, ExclusionDropIn string
+
 	// OnOrphan is told of every connect and disconnect that ended after its caller had
 	// stopped waiting. It is called from a goroutine of the Worker and must not block.
 	OnOrphan func(Late)
@@ -69,7 +73,8 @@ func NewWorker(opt WorkerOptions) *Worker {
 
 func (w *Worker) greeting() greeting {
 	return greeting{Sys: w.opt.SysRoot, Dev: w.opt.DevRoot, Fabrics: w.opt.FabricsDevice,
-		Registry: w.opt.RegistryRoot, Owner: w.opt.Owner, RunDir: w.opt.RunDir}
+		Registry: w.opt.RegistryRoot, Owner: w.opt.Owner, RunDir: w.opt.RunDir,
+		ExclusionFile: w.opt.ExclusionFile, ExclusionDropIn: w.opt.ExclusionDropIn}
 }
 
 // command is how the process is started: path, arguments. Its name in ps tells what it is.
@@ -91,10 +96,19 @@ func (w *Worker) call(ctx context.Context, c *call, data []byte) (result, error)
 	if err != nil {
 		return result{}, err
 	}
-	select {
-	case got := <-c.done:
-		return got, got.err
-	case <-ctx.Done():
+	if c.queued != nil {
+		c.queued()
+	}
+	for waiting := true; waiting; {
+		select {
+		case got := <-c.done:
+			return got, got.err
+		case <-ctx.Done():
+			waiting = false
+		case <-c.withdrawn:
+			c.withdrawn = nil
+			_, _ = p.send(&call{request: &request{Op: opCancel, Cancel: c.request.ID}}, nil)
+		}
 	}
 	if p.abandon(c) {
 		// What the kernel has not begun with need not be begun.

@@ -31,6 +31,10 @@ func (s *Scheduler) Disconnect(id tid.TID, req kernel.DisconnectRequest) {
 	if s.Busy(id) {
 		return
 	}
+	if s.next != nil && s.next.TID == id {
+		s.withdraw(s.next)
+		return
+	}
 	s.deletes.busy[id] = struct{}{}
 	s.deletes.queue = append(s.deletes.queue, removal{id, req})
 	s.disconnect()

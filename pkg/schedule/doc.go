@@ -13,6 +13,9 @@
 //	   ▲              │ failed                        │ failed       │ lost
 //	   └── waiting ◀──┴───────────────────────────────┴──────────────┘
 //
+// While one is inside the kernel, the next is handed over already, so that there is no pause between the two. It is
+// withdrawn when it is dropped, wanted otherwise or found to be connected, when a better one comes, or when the one before it takes long.
+//
 // A [Scheduler] has no lock: all its methods are called on the owner's event loop, and
 // results come back there through the post function. Probes, connects and disconnects run
 // in goroutines that end with the context given to [New].

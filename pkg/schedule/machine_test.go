@@ -122,7 +122,7 @@ func sequence(rt *rapid.T, r *rig) {
 				rt.Errorf("%s is %s (%+v), wanted %v", tg.TID, st.State, st, wanted[tg.TID])
 			}
 		}
-		if s.lane != nil || len(s.ready) > 0 || s.probing > 0 || s.deletes.n > 0 {
+		if s.lane != nil || s.next != nil || len(s.ready) > 0 || s.probing > 0 || s.deletes.n > 0 {
 			rt.Errorf("something is still under way")
 		}
 		if len(s.items) != len(wanted) {

@@ -44,8 +44,11 @@ type world struct {
 	disconnects map[string]outcome // by device name
 	up          map[tid.TID]bool
 
+	lane                 chan struct{} // the kernel takes one connect at a time; the others wait
 	probing, widest      int
 	probed               []string
+	handed               []tid.TID // what the kernel was asked for, begun or not
+	made                 []*tid.Params
 	connecting           []tid.TID // in the order of their begin
 	inside               int
 	twice                bool                 // two connects at a time
@@ -90,8 +93,21 @@ func (w *world) enter(id tid.TID) {
 
 func (w *world) Connect(ctx context.Context, r kernel.ConnectRequest) (kernel.Connection, error) {
 	w.mu.Lock()
+	w.handed = append(w.handed, r.TID)
+	w.mu.Unlock()
+	select {
+	case w.lane <- struct{}{}:
+		defer func() { <-w.lane }()
+		r.Queued()
+	case <-r.Withdrawn:
+		return kernel.Connection{}, kernel.ErrNotBegun
+	case <-ctx.Done():
+		return kernel.Connection{}, ctx.Err()
+	}
+	w.mu.Lock()
 	o := w.connects[r.TID]
 	w.connecting = append(w.connecting, r.TID)
+	w.made = append(w.made, &r.Params)
 	w.inside++
 	w.twice = w.twice || w.inside > 1
 	w.enter(r.TID)
@@ -151,7 +167,7 @@ func bubble(t *testing.T, f func(r *rig)) {
 
 func inBubble(t *testing.T, f func(r *rig)) {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &rig{t: t, loop: loop.New(), world: &world{probes: map[string]outcome{}, connects: map[tid.TID]outcome{},
+	r := &rig{t: t, loop: loop.New(), world: &world{lane: make(chan struct{}, 1), probes: map[string]outcome{}, connects: map[tid.TID]outcome{},
 		disconnects: map[string]outcome{}, up: map[tid.TID]bool{}, busy: map[tid.TID]struct{}{}}}
 	r.s = New(ctx, Options{Kernel: r, Prober: r, Post: r.loop.Post,
 		Done:  func(t Target, result Result) { r.done, r.of = append(r.done, result), append(r.of, t.TID) },
@@ -258,7 +274,8 @@ func consistent(t interface{ Errorf(string, ...any) }, s *Scheduler) {
 	for id, it := range s.items {
 		_, ready := s.ready[it]
 		a := s.endpoints[it.endpoint()]
-		ok := it.TID == id && ready == (it.state == Ready) && (s.lane == it) == (it.state == Connecting) && (it.retry != nil) == (it.state == Waiting)
+		ok := it.TID == id && ready == (it.state == Ready) && (s.lane == it) == (it.state == Connecting) && (s.next == it) == (it.state == next) &&
+			(it.retry != nil) == (it.state == Waiting) && (it.flight != nil) == (it == s.lane || it == s.next)
 		if it.state == Probing {
 			waits := false
 			if a != nil {
@@ -269,6 +286,9 @@ func consistent(t interface{ Errorf(string, ...any) }, s *Scheduler) {
 		if !ok || it.state == Unknown {
 			t.Errorf("%s in state %s is misfiled (key %v, ready %v, lane %v, timer %v, address %+v)", id, it.state, it.TID == id, ready, s.lane == it, it.retry != nil, a)
 		}
+	}
+	if s.next != nil && (s.lane == nil || s.lane == s.next || s.items[s.next.TID] != s.next) {
+		t.Errorf("%s is the next behind nothing", s.next.TID)
 	}
 	for it := range s.ready {
 		if s.items[it.TID] != it {

@@ -15,6 +15,7 @@ const (
 	probeDeadline  = 2 * time.Second        // for one address to accept and to answer ICReq
 	probeValid     = 5 * time.Second        // how long an answer vouches for an address
 	slowConnect    = time.Second            // a connect that took longer goes last from then on
+	nextPatience   = time.Second            // how long what is handed over waits for the one before it, and then goes back into line
 	steady         = time.Minute            // a connection that lasted this long has no bad history
 	disconnectWide = 16                     // deletes under way at a time
 )
@@ -43,7 +44,7 @@ type Options struct {
 	Kernel Connector
 	Prober Prober
 	Post   func(func())         // hands a function to the owner's loop
-	Done   func(Target, Result) // called on the loop after every attempt
+	Done   func(Target, Result) // called on the loop after every attempt; one that was taken back has the error kernel.ErrNotBegun
 	Veto   func(Target) error   // called off the loop right before each attempt; an error wrapping ErrVetoed stops it
 	First  func(tid.TID) bool   // called on the loop: would this be the first path of its subsystem?
 	Freed  func(tid.TID, error) // called on the loop after every disconnect
@@ -62,6 +63,7 @@ type Scheduler struct {
 	fresh     int        // those of them that are not known to be slow
 	sweepAt   int        // number of endpoints at which those nobody needs are looked for
 	lane      *item      // inside the kernel now
+	next      *item      // handed over, and goes into the kernel when that is through
 	held      bool       // what is ready waits for the end of Batch
 	deletes   deletes
 }
@@ -101,6 +103,9 @@ func (s *Scheduler) Want(t Target) {
 		return
 	}
 	it.dropped = false // wanted again while the attempt for it still runs
+	if it.state == next && !t.same(it.Target) {
+		s.withdraw(it) // what has not begun is made with what is wanted now
+	}
 	if t.endpoint() == it.endpoint() || it.state != Probing && it.state != Ready {
 		it.Target = t
 		return
@@ -129,6 +134,11 @@ func (s *Scheduler) Connected(t Target) {
 		it.Target, it.dropped = t, false
 		return
 	}
+	if it.state == next {
+		it.Target, it.dropped, it.found = t, false, true
+		s.withdraw(it)
+		return
+	}
 	s.park(it)
 	it.Target = t
 	it.state, it.upAt, it.failures, it.lastErr, it.again = Up, time.Now(), 0, nil, false
@@ -138,7 +148,11 @@ func (s *Scheduler) Connected(t Target) {
 // if the connection was a steady one. One that comes and goes is tried less and less often.
 func (s *Scheduler) Lost(id tid.TID) {
 	it := s.items[id]
-	if it == nil || it.state != Up {
+	if it == nil {
+		return
+	}
+	it.found = false
+	if it.state != Up {
 		return
 	}
 	it.since, it.probed = time.Now(), false
@@ -153,14 +167,15 @@ func (s *Scheduler) Lost(id tid.TID) {
 }
 
 // Drop ends the attempts for id. An attempt that is inside the kernel cannot be
-// recalled; its end is reported with Dropped set.
+// recalled; its end is reported with Dropped set, as is that of one that was only handed over and had not begun.
 func (s *Scheduler) Drop(id tid.TID) {
 	it := s.items[id]
 	if it == nil {
 		return
 	}
-	if it == s.lane {
+	if it == s.lane || it == s.next {
 		it.dropped = true
+		s.withdraw(it)
 		return
 	}
 	s.park(it)
@@ -191,24 +206,21 @@ func (s *Scheduler) Status(id tid.TID) Status {
 	if it == nil {
 		return Status{}
 	}
-	st := Status{State: it.state, Attempts: it.failures, LastErr: it.lastErr, FailedAt: it.failedAt}
+	st := Status{State: it.state.told(), Attempts: it.failures, LastErr: it.lastErr, FailedAt: it.failedAt}
 	if r := it.retry; r != nil {
 		st.Next, st.Delay = r.next, r.delay
 	}
 	return st
 }
 
-// Busy says whether a connect or a disconnect of id is under way.
+// Busy says whether a connect or a disconnect of id is under way. One that is only handed over is not.
 func (s *Scheduler) Busy(id tid.TID) bool {
 	return s.lane != nil && s.lane.TID == id || s.deletes.has(id)
 }
 
-// Connecting gives what is inside the kernel now, wanted still or not.
-func (s *Scheduler) Connecting() (tid.TID, bool) {
-	if s.lane == nil {
-		return tid.TID{}, false
-	}
-	return s.lane.TID, true
+// Connecting says whether match holds for what is inside the kernel now, or is the next to be, wanted still or not.
+func (s *Scheduler) Connecting(match func(tid.TID) bool) bool {
+	return s.lane != nil && match(s.lane.TID) || s.next != nil && match(s.next.TID)
 }
 
 // begin puts it on its way and gives the lane away if it is free.

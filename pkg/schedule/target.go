@@ -30,9 +30,19 @@ const (
 	Connecting              // inside the kernel
 	Up                      // connected
 	Waiting                 // failed, waits for its next attempt
+
+	next // ready, and handed to the kernel, which is still at another
 )
 
-var stateNames = [...]string{"unknown", "probing", "ready", "connecting", "up", "waiting"}
+// told is the state as others see it.
+func (s State) told() State {
+	if s == next {
+		return Ready
+	}
+	return s
+}
+
+var stateNames = [...]string{"unknown", "probing", "ready", "connecting", "up", "waiting", "next"}
 
 func (s State) String() string { return stateNames[s] }
 
@@ -69,13 +79,23 @@ type item struct {
 	upAt     time.Time
 	since    time.Time // when it became wanted, or lost its connection
 	retry    *retry    // while it waits
+	flight   *flight   // while it is handed to the kernel
 	failures int
 	flaps    int // connections in a row that were lost soon after they were made
 	state    State
 	probed   bool // the last failure was that of a probe: the kernel has not been asked
 	slow     bool // once held the lane for longer than slowConnect
 	dropped  bool // no longer wanted; forgotten when the kernel is done with it
+	found    bool // is connected, as turned out while it was handed over
 	again    bool // a change was signalled while the attempt ran: do not wait after a failure
+}
+
+// flight is an attempt that was handed to the kernel.
+type flight struct {
+	began     time.Time     // when its turn came
+	withdrawn chan struct{} // closed when it need not begin any more
+	recalled  bool          // that is so
+	queued    bool          // the kernel has it: what is handed over now comes after it
 }
 
 // retry is the wait for the next attempt.
@@ -103,6 +123,12 @@ func before(a, b *item, firstA, firstB bool) bool {
 		return a.since.Before(b.since)
 	}
 	return a.TID.Compare(b.TID) < 0
+}
+
+// same says whether an attempt for u does for t.
+func (t Target) same(u Target) bool {
+	params := t.Params == u.Params || t.Params != nil && u.Params != nil && *t.Params == *u.Params
+	return params && t.Host == u.Host && t.Owner == u.Owner
 }
 
 func (t Target) request() kernel.ConnectRequest {

@@ -63,12 +63,17 @@ func (h *Host) late(l kernel.Late) {
 func (h *Host) connect(ctx context.Context, r *kernel.ConnectRequest) (kernel.Connection, error) {
 	select {
 	case h.lane <- struct{}{}:
+	case <-r.Withdrawn:
+		return kernel.Connection{}, kernel.ErrNotBegun
 	case <-ctx.Done():
 		return kernel.Connection{}, kernel.ErrNotBegun
 	case <-h.closed:
 		return kernel.Connection{}, kernel.ErrClosed
 	}
 	defer func() { <-h.lane }()
+	if r.Queued != nil {
+		r.Queued()
+	}
 	start := time.Now()
 	c, errno, err := h.begin(r)
 	if err == nil {
