@@ -26,14 +26,14 @@ func (d *deletes) has(id tid.TID) bool {
 }
 
 // Disconnect removes the controller that serves id. While it is under way, or a
-// connect of id is, a further call does nothing: the owner compares again when it has ended.
+// connect of id is, a further call does nothing: the owner compares again when it has ended. A connect
+// of id that was only handed over is withdrawn.
 func (s *Scheduler) Disconnect(id tid.TID, req kernel.DisconnectRequest) {
 	if s.Busy(id) {
 		return
 	}
 	if s.next != nil && s.next.TID == id {
-		s.withdraw(s.next)
-		return
+		s.withdraw(s.next) // and if that comes too late, its connect goes first
 	}
 	s.deletes.busy[id] = struct{}{}
 	s.deletes.queue = append(s.deletes.queue, removal{id, req})
@@ -51,10 +51,19 @@ func (s *Scheduler) Recall(id tid.TID) bool {
 	return true
 }
 
+// flies says whether a connect of id was handed to the kernel and has not come back.
+func (s *Scheduler) flies(id tid.TID) bool {
+	return s.lane != nil && s.lane.TID == id || s.next != nil && s.next.TID == id
+}
+
 func (s *Scheduler) disconnect() {
-	for s.deletes.n < disconnectWide && len(s.deletes.queue) > 0 {
-		r := s.deletes.queue[0]
-		s.deletes.queue = s.deletes.queue[1:]
+	for s.deletes.n < disconnectWide {
+		n := slices.IndexFunc(s.deletes.queue, func(r removal) bool { return !s.flies(r.id) })
+		if n < 0 {
+			return
+		}
+		r := s.deletes.queue[n]
+		s.deletes.queue = slices.Delete(s.deletes.queue, n, n+1)
 		s.deletes.n++
 		go func() {
 			err := s.opts.Kernel.Disconnect(s.ctx, r.req)

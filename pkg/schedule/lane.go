@@ -174,6 +174,7 @@ func (s *Scheduler) connected(it *item, t Target, r Result, end time.Time) {
 		it.probed = false
 		s.failed(it, r)
 	}
+	s.disconnect() // what waited for this attempt to come back
 	s.connect()
 }
 

@@ -108,21 +108,46 @@ func TestNextIsFoundConnected(t *testing.T) {
 	})
 }
 
+// A disconnect takes back the connect of the same that was only handed over, or comes after it.
 func TestDisconnectOfTheNext(t *testing.T) {
 	behind(t, 500*time.Millisecond, func(r *rig, a, b Target) {
 		r.on(func(s *Scheduler) {
 			if s.Busy(b.TID) || !s.Connecting(func(id tid.TID) bool { return id == b.TID }) {
 				t.Error("what is handed over is busy, or not on its way")
 			}
+			r.mu.Lock()
+			r.disconnects[b.TID.NQN] = outcome{takes: 2 * time.Second}
+			r.mu.Unlock()
+			s.Disconnect(b.TID, request(b.TID))
+			if !s.Busy(b.TID) {
+				t.Error("its disconnect is not busy")
+			}
+		})
+		if len(r.done) != 1 || r.done[0].Dropped || !errors.Is(r.done[0].Err, kernel.ErrNotBegun) || r.removing != 1 {
+			t.Errorf("results %+v, %d disconnects", r.done, r.removing)
+		}
+		r.pass(time.Second)
+		r.begun(a)
+		r.pass(time.Minute)
+		r.begun(a, b)
+		if len(r.freed) != 1 {
+			t.Errorf("%d disconnects", len(r.freed))
+		}
+	})
+	// Too late: the kernel has begun with it, and the loop does not know yet.
+	behind(t, 500*time.Millisecond, func(r *rig, a, b Target) {
+		r.connectsAs(b, time.Second, nil)
+		r.on(func(s *Scheduler) {
+			time.Sleep(600 * time.Millisecond)
 			s.Disconnect(b.TID, request(b.TID))
 		})
-		if len(r.done) != 1 || r.done[0].Dropped || !errors.Is(r.done[0].Err, kernel.ErrNotBegun) {
-			t.Errorf("results %+v", r.done)
+		if r.removing != 0 {
+			t.Error("a disconnect runs beside the connect of the same")
 		}
 		r.pass(time.Minute)
 		r.begun(a, b)
-		if len(r.freed) != 0 {
-			t.Error("a disconnect ran beside the connect")
+		if len(r.freed) != 1 || r.up[b.TID] {
+			t.Errorf("%d disconnects, up %v", len(r.freed), r.up[b.TID])
 		}
 	})
 }
