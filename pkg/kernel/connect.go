@@ -14,9 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connect makes a connection, registers it at once, and shuts the secrets that sysfs
-// shows to everybody. It runs in the worker process.
-func (h *host) connect(w *wanted, known Options) (*Connection, error) {
+// made is a connection that the kernel has just made, and that is yet to be registered.
+type made struct {
+	*Connection
+	want   *wanted
+	intent *heldIntent
+}
+
+// connect makes a connection; what remains to be done for it, at once, is [host.settle]. It runs in the worker process, one at a time.
+func (h *host) connect(w *wanted, known Options) (*made, error) {
 	if h.excluded(w.TID, w.Host) {
 		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, ErrExcluded)
 	}
@@ -74,23 +80,32 @@ func (h *host) connect(w *wanted, known Options) (*Connection, error) {
 	if err != nil {
 		// The connection exists, and nobody knows under which name.
 		intent.leave()
-		h.left = true
-		return nil, &ConnectError{TID: w.TID, Detail: fmt.Sprintf("connected, but the kernel's reply cannot be read: %v", err), Took: took}
-	}
-	// Nothing comes before the entry: until it is there, others take the controller for unowned.
-	warning := h.register(c.Name(), w)
-	if w.hasSecrets() {
-		h.sysfs.ShutSecrets(c.Name())
-	}
-	if warning == nil {
-		intent.done()
-	} else {
-		intent.leave()
-		h.left = true
-		leftOut = append(leftOut, warning.Error())
+		return nil, &unreadError{&ConnectError{TID: w.TID, Detail: fmt.Sprintf("connected, but the kernel's reply cannot be read: %v", err), Took: took}}
 	}
 	c.Took, c.Warnings = took, leftOut
-	return c, nil
+	return &made{c, w, intent}, nil
+}
+
+// unreadError is of a connection that exists, and has left its intent.
+type unreadError struct{ *ConnectError }
+
+func (e *unreadError) Unwrap() error { return e.ConnectError }
+
+// settle registers a connection and shuts the secrets that sysfs shows to everybody. Nothing comes before the entry: until it is there,
+// others take the controller for unowned. Where that failed, left is true: its intent stays, for Adopt. The kernel may be at the
+// next connect by then.
+func (h *host) settle(m *made) (left bool) {
+	warning := h.register(m.Name(), m.want)
+	if m.want.hasSecrets() {
+		h.sysfs.ShutSecrets(m.Name())
+	}
+	if warning != nil {
+		m.intent.leave()
+		m.Warnings = append(m.Warnings, warning.Error())
+		return true
+	}
+	m.intent.done()
+	return false
 }
 
 // readConnection reads instance=N,cntlid=M, which the device tells after a connect.

@@ -21,7 +21,6 @@ type host struct {
 	release  string
 	pageSize int
 	pairs    hostPairs
-	left     bool // a connect has left its intent; only the one lane of connects touches it
 
 	openFabrics    func() (fabricsDevice, error)
 	openController func(name string) (controllerDevice, error)

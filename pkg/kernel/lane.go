@@ -101,7 +101,7 @@ func (s *server) queueDisconnect(r *request) {
 	}
 }
 
-// runDeletes works the disconnects of a lane off, in the same way as runConnects.
+// runDeletes works the disconnects of a lane off, one after the other.
 func (s *server) runDeletes(name string, l *lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

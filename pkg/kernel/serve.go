@@ -158,38 +158,50 @@ func (s *server) queueConnect(r *request) {
 	defer s.mu.Unlock()
 	s.connects = append(s.connects, r)
 	if len(s.connects) == 1 {
-		s.start(s.runConnects)
+		s.start(s.runConnect)
 	}
 }
 
-// runConnects works the queue off. The request at its head stays there until it is done, so
-// that whoever finds the queue empty knows that nobody is at it.
-func (s *server) runConnects() {
+// runConnect works off the head of the queue. The request stays there until the kernel is through with it, so that
+// whoever finds the queue empty knows that nobody is at it. What remains to be done then is done beside the next.
+func (s *server) runConnect() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.connects) > 0 {
-		r := s.connects[0]
+	if len(s.connects) == 0 { // it is emptied when the pipe ends
 		s.mu.Unlock()
-
-		answer := reply{ID: r.ID}
-		known, err := s.options()
-		if err == nil && s.stopped() {
-			err = ErrNotBegun // the options took as long as another's connect
-		}
-		if err == nil {
-			answer.Connection, err = s.host.connect(r.Connect, *known)
-			answer.Left, s.host.left = s.host.left, false
-		}
-		answer.Failure = packError(err)
-		s.answer(answer, nil)
-
-		s.mu.Lock()
-		// It is emptied when the pipe ends.
-		if len(s.connects) > 0 {
-			s.connects[0] = nil
-			s.connects = s.connects[1:]
-		}
+		return
 	}
+	r := s.connects[0]
+	s.mu.Unlock()
+
+	var m *made
+	known, err := s.options()
+	if err == nil && s.stopped() {
+		err = ErrNotBegun // the options took as long as another's connect
+	}
+	if err == nil {
+		m, err = s.host.connect(r.Connect, *known)
+	}
+	s.mu.Lock()
+	if len(s.connects) > 0 {
+		s.connects[0] = nil
+		s.connects = s.connects[1:]
+	}
+	if len(s.connects) > 0 {
+		s.start(s.runConnect)
+	}
+	s.mu.Unlock()
+
+	answer := reply{ID: r.ID}
+	var unread *unreadError
+	switch {
+	case err == nil:
+		answer.Left = s.host.settle(m)
+		answer.Connection = m.Connection
+	case errors.As(err, &unread):
+		answer.Left = true
+	}
+	answer.Failure = packError(err)
+	s.answer(answer, nil)
 }
 
 // cancel drops a request whose caller stopped waiting, if its turn has not come.
