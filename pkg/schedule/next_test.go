@@ -106,6 +106,13 @@ func TestNextIsFoundConnected(t *testing.T) {
 		r.begun(a)
 		r.expect(b, Unknown)
 	})
+	// One that was dropped and is wanted again has to be found once more: its connection may serve another by now.
+	behind(t, 500*time.Millisecond, func(r *rig, a, b Target) {
+		r.on(func(s *Scheduler) { s.Connected(b); s.Drop(b.TID); s.Want(b) })
+		r.pass(time.Minute)
+		r.begun(a, b)
+		r.expect(b, Up)
+	})
 }
 
 // A disconnect takes back the connect of the same that was only handed over, or comes after it.

@@ -174,7 +174,7 @@ func (s *Scheduler) Drop(id tid.TID) {
 		return
 	}
 	if it == s.lane || it == s.next {
-		it.dropped = true
+		it.dropped, it.found = true, false
 		s.withdraw(it)
 		return
 	}
