@@ -96,6 +96,11 @@ func (w *world) Connect(ctx context.Context, r kernel.ConnectRequest) (kernel.Co
 	w.handed = append(w.handed, r.TID)
 	w.mu.Unlock()
 	select {
+	case <-r.Withdrawn: // which the worker looks at first
+		return kernel.Connection{}, kernel.ErrNotBegun
+	default:
+	}
+	select {
 	case w.lane <- struct{}{}:
 		defer func() { <-w.lane }()
 		r.Queued()

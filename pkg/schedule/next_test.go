@@ -113,6 +113,27 @@ func TestNextIsFoundConnected(t *testing.T) {
 		r.begun(a, b)
 		r.expect(b, Up)
 	})
+	// Its turn has come, as far as the loop knows, but it was withdrawn before that.
+	bubble(t, func(r *rig) {
+		a, b := target(1), target(2)
+		r.connectsAs(a, 500*time.Millisecond, nil)
+		r.veto = func(t Target) error {
+			if t.TID == b.TID {
+				time.Sleep(700 * time.Millisecond)
+			}
+			return nil
+		}
+		r.on(func(s *Scheduler) { s.Want(a) })
+		r.on(func(s *Scheduler) { s.Want(b) })
+		b.Params = &tid.Params{KeepAliveTmo: tid.SetInt(9)}
+		r.on(func(s *Scheduler) { s.Want(b) })
+		r.pass(600 * time.Millisecond)
+		r.expect(b, Connecting)
+		r.on(func(s *Scheduler) { s.Connected(b) })
+		r.pass(time.Minute)
+		r.begun(a)
+		r.expect(b, Up)
+	})
 }
 
 // A disconnect takes back the connect of the same that was only handed over, or comes after it.

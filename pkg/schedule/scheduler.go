@@ -130,13 +130,15 @@ func (s *Scheduler) Connected(t Target) {
 		it = &item{Target: t, since: time.Now()}
 		s.items[t.TID] = it
 	}
-	if it.state == Up || it == s.lane {
-		it.Target, it.dropped = t, false
+	if it.state == Up {
+		it.Target = t
 		return
 	}
-	if it.state == next {
-		it.Target, it.dropped, it.found = t, false, true
-		s.withdraw(it)
+	if it.flight != nil {
+		it.Target, it.dropped, it.found = t, false, true // what is in the lane may have been withdrawn, and not come back yet
+		if it.state == next {
+			s.withdraw(it)
+		}
 		return
 	}
 	s.park(it)
