@@ -136,6 +136,19 @@ func TestNextIsFoundConnected(t *testing.T) {
 	})
 }
 
+// A change that comes while the kernel is at it already, of which the loop does not know yet, has it tried again at once.
+func TestKickOfTheNext(t *testing.T) {
+	behind(t, 500*time.Millisecond, func(r *rig, a, b Target) {
+		r.connectsAs(b, 200*time.Millisecond, errOther)
+		r.on(func(s *Scheduler) {
+			time.Sleep(600 * time.Millisecond)
+			s.Kick(nil)
+		})
+		r.pass(150 * time.Millisecond)
+		r.begun(a, b, b)
+	})
+}
+
 // A disconnect takes back the connect of the same that was only handed over, or comes after it.
 func TestDisconnectOfTheNext(t *testing.T) {
 	behind(t, 500*time.Millisecond, func(r *rig, a, b Target) {

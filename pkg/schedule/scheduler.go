@@ -195,7 +195,7 @@ func (s *Scheduler) Kick(match func(Target) bool) {
 		case Waiting:
 			it.failures, it.flaps = 0, 0
 			s.set(it)
-		case Probing, Connecting:
+		case Probing, next, Connecting: // the kernel may have begun with the next
 			it.again = true
 		}
 	}
