@@ -66,6 +66,8 @@ type server struct {
 	sessions map[uint64]controllerDevice
 	known    *Options
 
+	settling sync.Mutex // held from the end of a connect until it is registered and answered
+
 	running sync.WaitGroup
 	deletes chan struct{}
 	admins  chan struct{}
@@ -181,6 +183,9 @@ func (s *server) runConnect() {
 	if err == nil {
 		m, err = s.host.connect(r.Connect, *known)
 	}
+	// In the order in which they were made: the kernel may have given the name of one to the next already.
+	s.settling.Lock()
+	defer s.settling.Unlock()
 	s.mu.Lock()
 	if len(s.connects) > 0 {
 		s.connects[0] = nil
