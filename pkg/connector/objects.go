@@ -211,7 +211,7 @@ func (c *Connector) disconnect(key string) error {
 		return c.disconnectStray(s)
 	case i == nil:
 		return bus.ErrNoController
-	case i.device == nil && (c.sched.Busy(i.id) || i.landing != ""):
+	case i.device == nil && (c.flies(i) || c.sched.Busy(i.id) || i.landing != ""):
 		return errBusy
 	case i.device != nil:
 		if err := c.part(i); err != nil {
@@ -223,6 +223,11 @@ func (c *Connector) disconnect(key string) error {
 	c.log.Info("disconnecting on request; it is left alone until a reload or stacctl reconnect", "ioc", i.id)
 	c.touch(i)
 	return nil
+}
+
+// flies says whether a connect of i was handed to the kernel, which may have begun with it.
+func (c *Connector) flies(i *ioc) bool {
+	return c.sched.Connecting(func(t tid.TID) bool { return t == i.id })
 }
 
 // part has the connection of i removed, if that may be.

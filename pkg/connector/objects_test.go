@@ -434,6 +434,32 @@ func TestDisconnectBeforeItIsSeen(t *testing.T) {
 	})
 }
 
+// What the kernel may have begun with already cannot be left alone: that would be told, and the connection come about all the same.
+func TestDisconnectOfWhatIsHandedOver(t *testing.T) {
+	show(t, func(s *shown) {
+		targetB := tid.TID{Transport: nvme.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.2026-01.test:b"}
+		s.host.AddTarget(targetA, fake.Behaviour{ConnectDelay: 500 * time.Millisecond})
+		s.host.AddTarget(targetB, fake.Behaviour{ConnectDelay: 500 * time.Millisecond})
+		s.configure(tid.Params{}, targetA, targetB)
+		var refused error
+		done := make(chan struct{})
+		s.c.loop.Post(func() {
+			defer close(done)
+			time.Sleep(600 * time.Millisecond) // the kernel is at the other by now, and the loop has not been told
+			for key, i := range s.c.objects.byKey {
+				if !s.c.sched.Busy(i.id) {
+					refused = s.c.disconnect(key)
+				}
+			}
+		})
+		<-done
+		time.Sleep(time.Minute)
+		if names, _ := s.host.Names(); refused == nil && len(names) > 1 {
+			t.Errorf("%v are there, although one of them was disconnected", names)
+		}
+	})
+}
+
 // stacctl reconnect waits until a connection is there again: one that has just been ended is not, whenever that is seen.
 func TestReconnectWhoseDisconnectIsSeenLate(t *testing.T) {
 	show(t, func(s *shown) {
