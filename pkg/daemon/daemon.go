@@ -25,6 +25,7 @@ type program struct {
 	name, about string
 	conf        string // default configuration file
 	build       func(*daemon) service
+	beginnings  bool // it is to be told of connections that are only being made, too
 }
 
 // service is a daemon's own part, wired up.
@@ -127,7 +128,7 @@ func (p program) serve(ctx context.Context, o options) error {
 	d.again = make(chan struct{}, 1)
 	d.readNetwork()
 	d.readBoot(nbft.Dir)
-	source, err := openUevents()
+	source, err := p.openUevents()
 	if err != nil {
 		return err
 	}

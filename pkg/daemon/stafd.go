@@ -12,7 +12,7 @@ import (
 // Stafd runs stafd and gives its exit status.
 func Stafd() int {
 	return program{name: "stafd", about: "find the NVMe-oF discovery controllers of the fabric and publish their log pages",
-		conf: "/etc/stas/stafd.conf", build: buildStafd}.execute()
+		conf: "/etc/stas/stafd.conf", build: buildStafd, beginnings: true}.execute()
 }
 
 func buildStafd(d *daemon) service {

@@ -19,13 +19,16 @@ const smallBuffer = "STAS_TEST_UEVENT_BUFFER"
 
 // openUevents subscribes to the kernel's own events: the ones that udev passes on may have been
 // changed by rules, on purpose (69-stas.rules).
-func openUevents() (*uevent.Monitor, error) {
+func (p program) openUevents() (*uevent.Monitor, error) {
 	buffer := ueventBuffer
 	if n, err := strconv.Atoi(os.Getenv(smallBuffer)); err == nil && n > 0 {
 		buffer = n
 	}
-	return uevent.Open(uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems(), Paths: kernel.DevicePaths(),
-		Needless: kernel.NeedlessEvents()})
+	o := uevent.Options{Group: uevent.Kernel, Buffer: buffer, Subsystems: kernel.Subsystems(), Paths: kernel.DevicePaths()}
+	if !p.beginnings {
+		o.Needless = kernel.NeedlessEvents()
+	}
+	return uevent.Open(o)
 }
 
 // watchExclusions has changed called whenever the host-wide exclusion list changes from what it is at the time of the call, which so

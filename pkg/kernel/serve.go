@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // workerEnv marks a process that was started as worker.
@@ -42,7 +44,25 @@ func runWorker(in io.Reader, out io.Writer, open func(greeting) *host) error {
 		}
 		return fmt.Errorf("cannot read the greeting: %w", err)
 	}
-	return newServer(out, open(g)).serve(in)
+	s := newServer(out, open(g))
+	if f, ok := in.(*os.File); ok {
+		s.ended = func() bool { return hungUp(f) }
+	}
+	return s.serve(in)
+}
+
+// hungUp says whether whoever wrote into a pipe has gone.
+func hungUp(f *os.File) (gone bool) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = conn.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(p, 0)
+		gone = err == nil && n > 0 && p[0].Revents&unix.POLLHUP != 0
+	})
+	return gone
 }
 
 // How many calls of a kind may be in the kernel at once. Each holds a thread. A command to a controller that is silent
@@ -54,7 +74,8 @@ const (
 
 // server is the worker's side of the pipe. Its lock guards the queues; no call is made under it.
 type server struct {
-	host *host
+	host  *host
+	ended func() bool // the pipe from the daemon has ended, though that has not been read yet
 
 	out      io.Writer
 	outMutex sync.Mutex
@@ -74,7 +95,7 @@ type server struct {
 }
 
 func newServer(out io.Writer, h *host) *server {
-	return &server{host: h, out: out, lanes: map[string]*lane{}, sessions: map[uint64]controllerDevice{},
+	return &server{host: h, ended: func() bool { return false }, out: out, lanes: map[string]*lane{}, sessions: map[uint64]controllerDevice{},
 		deletes: make(chan struct{}, deleteWidth), admins: make(chan struct{}, adminWidth)}
 }
 
@@ -177,8 +198,8 @@ func (s *server) runConnect() {
 
 	var m *made
 	known, err := s.options()
-	if err == nil && s.stopped() {
-		err = ErrNotBegun // the options took as long as another's connect
+	if err == nil && (s.stopped() || s.ended()) {
+		err = ErrNotBegun // the options, or the connect before, took long
 	}
 	if err == nil {
 		m, err = s.host.connect(r.Connect, *known)

@@ -69,8 +69,8 @@ func readValue(path string) (string, error) {
 	if stat.Size > maxValue {
 		return "", fmt.Errorf("%s: longer than %d bytes", path, maxValue)
 	}
-	// One read: a value is written before others see its file.
-	text := make([]byte, stat.Size)
+	// One read: a value is written before others see its file. Who writes in place may have made it longer since.
+	text := make([]byte, max(stat.Size, 511)+1)
 	n, err := unix.Read(fd, text)
 	switch {
 	case err != nil:
