@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // Entry is one registered controller.
@@ -54,16 +53,16 @@ func readAttr(entry, attr string) (string, error) {
 // readValue opens without blocking and reads regular files only, so that nothing
 // somebody left in the tree can hold the caller up. It goes without the os package, as writeNew does.
 func readValue(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer func() { _ = unix.Close(fd) }()
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
+	defer func() { _ = syscall.Close(fd) }()
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(fd, &stat); err != nil {
 		return "", &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG {
 		return "", fmt.Errorf("%s: not a regular file", path)
 	}
 	if stat.Size > maxValue {
@@ -71,7 +70,7 @@ func readValue(path string) (string, error) {
 	}
 	// One read: a value is written before others see its file. Who writes in place may have made it longer since.
 	text := make([]byte, max(stat.Size, 511)+1)
-	n, err := unix.Read(fd, text)
+	n, err := syscall.Read(fd, text)
 	switch {
 	case err != nil:
 		return "", &fs.PathError{Op: "read", Path: path, Err: err}

@@ -22,8 +22,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Where things are on a Linux host.
@@ -157,13 +155,13 @@ func checkOwner(owner string) error {
 
 // stamp is the number of the newest uevent, or "" when the kernel does not tell.
 func (d *Dir) stamp() string {
-	fd, err := unix.Open(d.sys+"/kernel/uevent_seqnum", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := syscall.Open(d.sys+"/kernel/uevent_seqnum", syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
 	}
 	var text [32]byte // sysfs gives a value with one read
-	n, _ := unix.Read(fd, text[:])
-	_ = unix.Close(fd)
+	n, _ := syscall.Read(fd, text[:])
+	_ = syscall.Close(fd)
 	s := strings.TrimSpace(string(text[:max(n, 0)]))
 	if _, err := strconv.ParseUint(s, 10, 64); err != nil {
 		return ""

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Set writes one attribute of an existing entry, so that a reader sees the old value or
@@ -84,19 +82,19 @@ func writeTemp(entry, attr, value string) (path string, err error) {
 // about each file: every connection that is made waits for its entry.
 func writeNew(entry, attr, value string) error {
 	path := filepath.Join(entry, attr)
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, fileMode)
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, fileMode)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	text := []byte(value + "\n")
-	n, err := 0, unix.Fchmod(fd, fileMode) // a umask would narrow it
+	n, err := 0, syscall.Fchmod(fd, fileMode) // a umask would narrow it
 	if err == nil {
-		n, err = unix.Write(fd, text)
+		n, err = syscall.Write(fd, text)
 	}
 	if err == nil && n < len(text) {
-		err = unix.ENOSPC
+		err = syscall.ENOSPC
 	}
-	if err = cmp.Or(err, unix.Close(fd)); err != nil {
+	if err = cmp.Or(err, syscall.Close(fd)); err != nil {
 		return &fs.PathError{Op: "write", Path: path, Err: err}
 	}
 	return nil
